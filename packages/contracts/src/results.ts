@@ -1,0 +1,94 @@
+import { z } from "zod";
+import { tauSchema } from "./tau.js";
+
+const TaskResult = z.object({ name: z.string(), nats: z.number(), tokens: z.number(), perplexity: z.number() });
+/** One split: macro = exp(mean over tasks of nats per token), micro = exp(nats / tokens). */
+export const SplitResult = z.object({
+  macroPerplexity: z.number(),
+  microPerplexity: z.number(),
+  nats: z.number(),
+  tokens: z.number(),
+  tasks: z.array(TaskResult),
+});
+export type SplitResult = z.infer<typeof SplitResult>;
+const BothSplits = z.object({ validation: SplitResult, test: SplitResult });
+const counts = z.object({ train: z.number(), validation: z.number(), test: z.number() });
+
+export const TrialResult = z.object({
+  id: z.string(),
+  tau: tauSchema.describe('number, or "inf"'),
+  seed: z.number(),
+  state: z.enum(["planned", "queued", "running", "done", "failed", "stopped", "cancelled", "metrics_missing"]),
+  steps: z.number().nullable(),
+  bestStep: z.number().nullable(),
+  ended: z.enum(["validation", "limit"]).nullable(),
+  validation: SplitResult.nullable(),
+  test: SplitResult.nullable(),
+  priorMean: BothSplits.nullable().describe("Theta alone on every task"),
+  failure: z.object({ code: z.string(), message: z.string(), hint: z.string() }).nullable(),
+});
+export type TrialResult = z.output<typeof TrialResult>;
+
+/** How the best tau's macro test perplexity stands against an end of the range; docs/method.md, section 9. */
+export const EndComparison = z.object({
+  end: z.enum(["independent", "shared"]).describe("tau = 0, tau = inf"),
+  percent: z.number().describe("of the end's perplexity; negative: the best tau is better"),
+  low: z.number().describe("95 % interval, paired bootstrap over documents within tasks (and seeds, when several)"),
+  high: z.number(),
+  withinNoise: z.boolean().describe("the interval contains 0"),
+});
+export type EndComparison = z.infer<typeof EndComparison>;
+
+/** results.json. Nothing in it is chosen by the test split: best looks at validation alone. */
+export const SweepResults = z.object({
+  schemaVersion: z.literal(1),
+  sweepId: z.string(),
+  experiment: z.unknown().describe("the experiment with every default filled in"),
+  versions: z.record(z.string(), z.string()),
+  execution: z
+    .object({ dtype: z.string(), dtypeReason: z.string(), device: z.string(), threads: z.number() })
+    .nullable(),
+  model: z.object({ name: z.string(), hash: z.string() }),
+  data: z.object({
+    hash: z.string(),
+    tasks: z.array(
+      z.object({
+        name: z.string(),
+        slug: z.string(),
+        documents: counts,
+        scoredTokens: counts,
+        cutDocuments: z.number(),
+      }),
+    ),
+  }),
+  base: BothSplits.nullable(),
+  trials: z.array(TrialResult),
+  best: z
+    .object({
+      trialId: z.string(),
+      tau: tauSchema,
+      against: z
+        .array(EndComparison)
+        .default([])
+        .describe("empty when neither end is in the grid, or is the best itself"),
+    })
+    .nullable()
+    .describe("lowest macro validation nats per token among finished trials"),
+  warnings: z.array(z.string()),
+});
+export type SweepResults = z.output<typeof SweepResults>;
+
+/** A row of documents.parquet. */
+export interface DocumentRow {
+  model: "task" | "prior-mean" | "base";
+  trial: string; // empty for the base model
+  tau: number | null; // null for the base model
+  seed: number | null;
+  task: string;
+  split: "validation" | "test";
+  document: string;
+  date: string;
+  tokens: number; // scored
+  characters: number; // of the scored text
+  nats: number;
+}

@@ -1,0 +1,1 @@
+export { serveController, type ControllerServer, type ServeOptions } from "./controller-server.js";

@@ -1,0 +1,47 @@
+import { PassThrough, type Readable } from "node:stream";
+import { finished } from "node:stream/promises";
+import { toBoraError } from "@bora/contracts";
+import { controllerApi, encodeSweepEvent, type SweepHandle } from "@bora/sdk";
+
+const keepAliveMs = 15_000; // proxies and clients give up on a silent stream after 30 s or more
+
+const frame = (event: string, data: string, id?: number): string =>
+  `${id === undefined ? "" : `id: ${id}\n`}event: ${event}\ndata: ${data}\n\n`;
+
+async function write(out: PassThrough, text: string): Promise<void> {
+  if (out.write(text) || out.destroyed) return;
+  await new Promise<void>((resolve) => {
+    out.once("drain", resolve);
+    out.once("close", resolve);
+  });
+}
+
+async function pour(handle: SweepHandle, afterPosition: number, out: PassThrough): Promise<void> {
+  for await (const event of handle.events(afterPosition)) {
+    if (out.destroyed) return;
+    await write(out, frame("event", encodeSweepEvent(event), event.position));
+  }
+  const ended = await handle.outcome().then(
+    (outcome) => frame("outcome", controllerApi.toJson(outcome)),
+    (error: unknown) => {
+      const { code, message, hint } = toBoraError(error);
+      return frame("failed", JSON.stringify({ error: { code, message, hint } }));
+    },
+  );
+  await write(out, ended);
+  out.end();
+}
+
+/** Server-sent events of a sweep: `event` with the position as id, then one `outcome` (or `failed`) and the end. */
+export function sweepStream(handle: SweepHandle, afterPosition: number): { stream: Readable; closed: Promise<void> } {
+  const stream = new PassThrough();
+  stream.write(": bora\n\n");
+  const keepAlive = setInterval(() => stream.write(":\n\n"), keepAliveMs).unref();
+  const closed = finished(stream, { readable: true })
+    .catch(() => undefined)
+    .finally(() => {
+      clearInterval(keepAlive);
+    });
+  pour(handle, afterPosition, stream).catch((error: unknown) => stream.destroy(toBoraError(error)));
+  return { stream, closed };
+}

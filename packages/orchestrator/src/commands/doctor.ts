@@ -1,0 +1,129 @@
+import { statfs } from "node:fs/promises";
+import { createServer } from "node:net";
+import { dirname } from "node:path";
+import { toBoraError, wire } from "@bora/contracts";
+import { describeTrainer, findPython, openLab } from "@bora/sdk";
+import type { ExitName } from "../exit-codes.js";
+import { experimentOf, outFolder, type ExperimentOptions } from "../options.js";
+import { bytes, short } from "../progress/words.js";
+import type { Terminal } from "../terminal.js";
+
+export interface Finding {
+  check: string;
+  verdict: "ok" | "warning" | "problem";
+  found: string;
+  todo: string; // empty when ok
+}
+
+const ok = (check: string, found: string): Finding => ({ check, verdict: "ok", found, todo: "" });
+const warning = (check: string, found: string, todo: string): Finding => ({ check, verdict: "warning", found, todo });
+const enoughMemory = 6 * 2 ** 30; // what the default example peaks below
+const enoughDisk = 5 * 2 ** 30;
+
+/** Runs a check; what it throws is a problem with its hint. */
+export async function attempt(check: string, look: () => Promise<Finding[]>): Promise<Finding[]> {
+  try {
+    return await look();
+  } catch (thrown) {
+    const { code, message, hint } = toBoraError(thrown);
+    return [{ check, verdict: "problem", found: `${code}: ${message}`, todo: hint }];
+  }
+}
+
+/** The range of package.json's engines, ^20.19 || >=22.12. */
+export function checkNode(version: string): Finding {
+  const [major = 0, minor = 0] = version.split(".").map(Number);
+  const supported = (major === 20 && minor >= 19) || (major === 22 && minor >= 12) || major > 22;
+  if (supported) return ok("node", version);
+  return { check: "node", verdict: "problem", found: version, todo: "install Node 20.19 or later, or 22.12 or later" };
+}
+
+async function checkDisk(dir: string): Promise<Finding[]> {
+  let folder = dir;
+  for (;;) {
+    const facts = await statfs(folder).catch(() => null);
+    if (facts === null && dirname(folder) !== folder) folder = dirname(folder);
+    else if (facts === null) return [warning("disk", `${dir} cannot be looked at`, "name another folder with --out")];
+    else {
+      const free = facts.bavail * facts.bsize;
+      const found = `${bytes(free)} free for ${dir}`;
+      return [
+        free >= enoughDisk ? ok("disk", found) : warning("disk", found, "checkpoints and adapters need some GiB"),
+      ];
+    }
+  }
+}
+
+const checkPorts = (): Promise<Finding[]> =>
+  new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      server.close(() => {
+        resolve([ok("ports", "127.0.0.1 gives free ports")]);
+      });
+    });
+  });
+
+function deviceFindings(device: wire.Device): Finding {
+  const dtype = device.dtype === wire.Dtype.BFLOAT16 ? "bfloat16" : "float32";
+  const threads = device.threads > 0 ? `, ${device.threads} threads` : "";
+  return ok("device", `${device.name} (${device.description}): ${dtype}, ${device.dtypeReason}${threads}`);
+}
+
+async function checkTrainer(dir: string): Promise<Finding[]> {
+  const described = await describeTrainer({ dir }, AbortSignal.timeout(60_000));
+  const versions = Object.entries(described.versions).map(([name, version]) => `${name} ${version}`);
+  const free = Number(described.freeMemoryBytes);
+  const memory = `${bytes(free)} free`;
+  return [
+    ok("trainer", `starts; ${versions.join(", ")}`),
+    ...described.devices.map(deviceFindings),
+    free >= enoughMemory ? ok("memory", memory) : warning("memory", memory, "close programs, or lower pack.maxRows"),
+  ];
+}
+
+async function checkStore(dir: string): Promise<Finding[]> {
+  await using lab = await openLab({ dir });
+  const sweeps = await lab.status();
+  const live = sweeps.find((sweep) => sweep.live);
+  return [ok("store", `${dir}: ${sweeps.length} sweeps${live === undefined ? "" : `, ${live.sweepId} at work`}`)];
+}
+
+async function checkExperiment(options: ExperimentOptions, dir: string, terminal: Terminal): Promise<Finding[]> {
+  const spec = await experimentOf(options, terminal);
+  await using lab = await openLab({ dir });
+  const { inspected, plan } = await lab.plan(spec);
+  const documents = inspected.tasks.reduce((sum, { documents: d }) => sum + d.train + d.validation + d.test, 0);
+  return [
+    ok("model", `${inspected.modelName}: ${short(inspected.baseParameters)} parameters`),
+    ok("data", `${inspected.tasks.length} tasks, ${documents} documents`),
+    ok("experiment", `${plan.trials.length} trials`),
+  ];
+}
+
+const marks = { ok: "ok", warning: "warn", problem: "FAIL" } as const;
+
+function lines({ check, verdict, found, todo }: Finding): string {
+  const line = `${marks[verdict].padEnd(5)}${check.padEnd(12)}${found}`;
+  return todo === "" ? line : `${line}\n${" ".repeat(17)}to do: ${todo}`;
+}
+
+/** `bora doctor`: everything a sweep needs, checked by doing it, each with what to do. */
+export async function doctor(options: ExperimentOptions, terminal: Terminal): Promise<ExitName> {
+  const dir = outFolder(options, terminal);
+  const findings: Finding[] = [];
+  const tell = (found: readonly Finding[]) => {
+    findings.push(...found);
+    for (const one of found) terminal.out(options.json === true ? JSON.stringify(one) : lines(one));
+  };
+  tell([checkNode(process.versions.node)]);
+  tell(await attempt("python", async () => [ok("python", await findPython())]));
+  tell(await attempt("disk", () => checkDisk(dir)));
+  tell(await attempt("ports", checkPorts));
+  tell(await attempt("store", () => checkStore(dir)));
+  tell(await attempt("trainer", () => checkTrainer(dir)));
+  const trainerStarts = !findings.some(({ check, verdict }) => check === "trainer" && verdict === "problem");
+  if (trainerStarts) tell(await attempt("experiment", () => checkExperiment(options, dir, terminal)));
+  return findings.some(({ verdict }) => verdict === "problem") ? "usage" : "done";
+}

@@ -1,0 +1,2 @@
+export { main, processTerminal } from "./main.js";
+export { exitCodes } from "./exit-codes.js";

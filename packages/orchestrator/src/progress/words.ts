@@ -1,0 +1,54 @@
+/** Numbers as people read them on one line. */
+
+/** 75 s as 1:15, 3 700 s as 1:01:40. */
+export function duration(ms: number): string {
+  const total = Math.max(0, Math.round(ms / 1000));
+  const two = (n: number) => String(n).padStart(2, "0");
+  const [hours, minutes, seconds] = [Math.floor(total / 3600), Math.floor(total / 60) % 60, total % 60];
+  return hours > 0 ? `${hours}:${two(minutes)}:${two(seconds)}` : `${minutes}:${two(seconds)}`;
+}
+
+/** 950, 1.2k, 38k, 1.3M. */
+export function short(value: number): string {
+  const scales = [
+    [1e9, "G"],
+    [1e6, "M"],
+    [1e3, "k"],
+  ] as const;
+  for (const [size, letter] of scales)
+    if (value >= size) return `${(value / size).toFixed(value < 10 * size ? 1 : 0)}${letter}`;
+  return value.toFixed(0);
+}
+
+export const many = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`;
+
+export const bytes = (value: number): string => `${(value / 2 ** 30).toFixed(1)} GiB`;
+
+export const nats = (value: number | null | undefined): string =>
+  value === undefined ? "" : value === null ? "not finite" : value.toFixed(4);
+
+/** exp(nats a token); what cannot be read as a number any more is in powers of ten. */
+export function perplexity(natsPerToken: number | null | undefined): string {
+  if (natsPerToken === undefined || natsPerToken === null) return "";
+  const value = Math.exp(natsPerToken);
+  return value < 1e5 ? value.toFixed(value < 100 ? 2 : 1) : value.toExponential(1);
+}
+
+export const bar = (share: number, width: number): string => {
+  const full = Math.round(Math.min(1, Math.max(0, share)) * width);
+  return "█".repeat(full) + "░".repeat(width - full);
+};
+
+/** Values over time in one character each, lowest at the bottom; the newest `width` of them. */
+export function sparkline(values: readonly (number | null)[], width: number): string {
+  const shown = values.slice(-width);
+  const known = shown.filter((value) => value !== null);
+  const low = Math.min(...known);
+  const range = Math.max(...known) - low;
+  const level = (value: number) => (range === 0 ? 0 : Math.round(((value - low) / range) * 7));
+  return shown.map((value) => (value === null ? "?" : ("▁▂▃▄▅▆▇█"[level(value)] ?? "?"))).join("");
+}
+
+/** Cut to a width, with a sign that something is missing. */
+export const clip = (text: string, width: number): string =>
+  text.length <= width ? text : `${text.slice(0, Math.max(0, width - 1))}…`;

@@ -1,0 +1,155 @@
+import { isErrorCode, wire, type ErrorDomain, type TrialOutcome } from "@bora/contracts";
+import { countEnded, withRun, withTrials } from "./state-edits.js";
+import type { Failure, ResultManifest, RunRecord, SweepState, TrialRecord } from "./sweep-state.js";
+
+/** Whether an attempt of this run may be at work. */
+export const isLive = ({ phase }: RunRecord): boolean =>
+  phase.at === "leased" || phase.at === "training" || phase.at === "broken";
+
+/** What a trainer said about a run; `run` already counts the event in `lastSeq`. */
+export function applyTrainerEvent(state: SweepState, run: RunRecord, event: wire.Event): SweepState {
+  const { body, trialId, attempt } = event;
+  switch (body?.$case) {
+    case undefined:
+      return withRun(state, run); // of a newer trainer: counted, not understood
+    case "runStarted":
+      return runStarted(state, run, attempt, body.runStarted);
+    case "stepsDone":
+      return stepsDone(state, run, body.stepsDone);
+    case "evaluated":
+      return evaluated(withRun(state, run), run, trialId, body.evaluated);
+    case "checkpointSaved":
+      return withRun(state, { ...run, checkpointStep: body.checkpointSaved.step });
+    case "trialDone":
+      return trialDone(withRun(state, run), run, trialId, body.trialDone);
+    case "trialFailed":
+      return trialFailed(withRun(state, run), run, trialId, failureOf(body.trialFailed.failure));
+    case "runDone":
+      return runDone(state, run, body.runDone);
+    case "runFailed":
+      return runFailed(state, run, body.runFailed);
+    default:
+      return body satisfies never;
+  }
+}
+
+/** The wire's sizes are 64 bits wide; a list of files is never that long. */
+export const manifestOf = (listed: wire.Artifact | undefined): ResultManifest | null =>
+  listed === undefined ? null : { path: listed.path, size: Number(listed.size), sha256: listed.sha256 };
+
+/** Trials of a run whose result is still open. */
+const unsettled = (run: RunRecord, trial: TrialRecord): boolean =>
+  trial.runId === run.runId && (trial.state.at === "running" || trial.state.at === "queued");
+
+function runStarted(state: SweepState, run: RunRecord, attempt: number, started: wire.RunStarted): SweepState {
+  const next: RunRecord = {
+    ...run,
+    phase: run.phase.at === "leased" ? { at: "training" } : run.phase,
+    execution: run.execution ?? started.execution ?? null,
+    versions: started.versions,
+    rows: started.rows,
+    stepsPerEpoch: started.stepsPerEpoch,
+    step: started.step,
+  };
+  if (next.phase.at !== "training") return withRun(state, next); // read after its lease was over
+  return withTrials(withRun(state, next), run.trialIds, (trial) =>
+    unsettled(run, trial)
+      ? { ...trial, state: { at: "running", runId: run.runId, attempt, step: started.step } }
+      : trial,
+  );
+}
+
+function stepsDone(state: SweepState, run: RunRecord, done: wire.StepsDone): SweepState {
+  const tokensPerSecond = done.seconds > 0 ? Number(done.tokens) / done.seconds : run.tokensPerSecond;
+  const next = withRun(state, { ...run, step: done.step, tokensPerSecond, fits: done.fits });
+  return withTrials(next, run.trialIds, (trial) =>
+    trial.state.at === "running" && trial.runId === run.runId
+      ? { ...trial, state: { ...trial.state, step: done.step } }
+      : trial,
+  );
+}
+
+/** Macro mean over tasks of nats per token; tasks without a scored token do not count. */
+function macroNats(tasks: readonly wire.TaskNats[]): number {
+  const scored = tasks.filter(({ tokens }) => tokens > 0n);
+  return scored.reduce((sum, { nats, tokens }) => sum + nats / Number(tokens), 0) / scored.length;
+}
+
+function evaluated(state: SweepState, run: RunRecord, trialId: string, found: wire.Evaluated): SweepState {
+  if (found.scored !== wire.Scored.TASK || found.split !== wire.Split.VALIDATION) return state;
+  return withTrials(state, [trialId], (trial) => {
+    // A resumed run repeats the steps after its checkpoint, and the last evaluation scores the best step once more.
+    if (trial.runId !== run.runId || trial.validation.some(({ step }) => step === found.step)) return trial;
+    const point = { step: found.step, nllPerToken: macroNats(found.tasks) };
+    return { ...trial, validation: [...trial.validation, point].sort((a, b) => a.step - b.step) };
+  });
+}
+
+function trialDone(state: SweepState, run: RunRecord, trialId: string, done: wire.TrialDone): SweepState {
+  const trial = state.trials[trialId];
+  const nllPerToken = done.validationNatsPerToken;
+  if (trial === undefined || !unsettled(run, trial) || !Number.isFinite(nllPerToken)) return state;
+  const ended = done.ended === wire.Ended.LIMIT ? "limit" : "validation";
+  const outcome: TrialOutcome = { steps: done.steps, bestStep: done.bestStep, ended, nllPerToken };
+  const next = withTrials(state, [trialId], () => ({
+    ...trial,
+    state: { at: "done", runId: run.runId, nllPerToken },
+    outcome,
+    manifest: manifestOf(done.manifest),
+    failure: null,
+  }));
+  return countEnded(next, [""]);
+}
+
+function trialFailed(state: SweepState, run: RunRecord, trialId: string, failure: Failure): SweepState {
+  const trial = state.trials[trialId];
+  if (trial === undefined || !unsettled(run, trial)) return state;
+  const { code, domain } = failure;
+  const next = withTrials(state, [trialId], () => ({
+    ...trial,
+    state: { at: "failed", code, domain, attempts: trial.attempts + 1 },
+    failure,
+  }));
+  return countEnded(next, [code]);
+}
+
+function runDone(state: SweepState, run: RunRecord, done: wire.RunDone): SweepState {
+  const next = withRun(state, { ...run, phase: { at: "done" } });
+  if (state.base?.runId !== run.runId || state.base.fetched) return next;
+  const manifest = manifestOf(done.manifest);
+  return { ...next, base: manifest === null ? null : { ...state.base, manifest } };
+}
+
+function runFailed(state: SweepState, run: RunRecord, failed: wire.RunFailed): SweepState {
+  if (!isLive(run)) return withRun(state, run); // its end was decided before its last event was read
+  const failure = failureOf(failed.failure);
+  if (!failed.drained && failure.code !== "cancelled")
+    return withRun(state, { ...run, phase: { at: "broken", failure } });
+  const next = withRun(state, { ...run, phase: { at: "waiting", retryAtMs: 0 } });
+  const stop = state.phase.at === "draining" && run.checkpointStep > 0;
+  return withTrials(next, run.trialIds, (trial) => (unsettled(run, trial) ? putDown(trial, stop) : trial));
+}
+
+/** A trial whose attempt ended on request: stopped where a checkpoint and a metric exist, else back in the queue. */
+function putDown(trial: TrialRecord, stop: boolean): TrialRecord {
+  const curve = trial.validation.map(({ nllPerToken }) => nllPerToken);
+  if (!stop || curve.length === 0) return { ...trial, state: { at: "queued", attempts: trial.attempts } };
+  return { ...trial, state: { at: "stopped", by: "user", nllPerToken: Math.min(...curve) } };
+}
+
+const domains: Partial<Record<wire.Domain, ErrorDomain>> = {
+  [wire.Domain.USER]: "user",
+  [wire.Domain.OOM]: "oom",
+  [wire.Domain.INFRA]: "infra",
+  [wire.Domain.CONTROLLER]: "controller",
+};
+
+function failureOf(failure: wire.Failure | undefined): Failure {
+  const { code = "", message = "", hint = "", domain = wire.Domain.UNSPECIFIED } = failure ?? {};
+  return {
+    code: code === "" ? "internal" : code,
+    message: message === "" && !isErrorCode(code) ? "the trainer gave no reason" : message,
+    hint,
+    domain: domains[domain] ?? "infra",
+  };
+}

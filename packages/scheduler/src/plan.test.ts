@@ -1,0 +1,120 @@
+import { describe, expect, it } from "vitest";
+import { estimate } from "./estimate.js";
+import { experiment, inspected } from "./experiment.fixture.js";
+import { plan } from "./plan.js";
+
+const unlimited = { memoryBytes: Infinity };
+const ids = (...args: Parameters<typeof plan>) => plan(...args).trials.map(({ id }) => id);
+
+describe("plan", () => {
+  it("makes one trial for each seed and tau, taus ascending", () => {
+    const { trials } = plan(experiment({ taus: ["inf", 0, 1000], seeds: [0, 7] }), inspected, unlimited);
+    expect(trials.map(({ tau, seed }) => [seed, tau])).toEqual([
+      [0, 0],
+      [0, 1000],
+      [0, Infinity],
+      [7, 0],
+      [7, 1000],
+      [7, Infinity], // prettier-ignore
+    ]);
+    for (const { id } of trials) expect(id).toMatch(/^[0-9a-f]{16}$/);
+  });
+
+  it("gives the same ids whatever the order of taus, the packs, the name and the other taus", () => {
+    const whole = ids(experiment(), inspected, unlimited);
+    expect(ids(experiment({ taus: ["inf", 1000, 0], maxTrials: 1, name: "other" }), inspected, unlimited)).toEqual(
+      whole,
+    );
+    expect(ids(experiment({ taus: [1000] }), inspected, unlimited)).toEqual([whole[1]]);
+  });
+
+  it("names a sweep after its experiment and its trials, not after its packs", () => {
+    const { sweepId } = plan(experiment(), inspected, unlimited);
+    expect(sweepId).toMatch(/^plays-[0-9a-f]{8}$/);
+    expect(plan(experiment({ taus: ["inf", 1000, 0], maxTrials: 1 }), inspected, unlimited).sweepId).toBe(sweepId);
+    expect(plan(experiment({ taus: [0, 1000] }), inspected, unlimited).sweepId).not.toBe(sweepId);
+    expect(plan(experiment({ name: "other" }), inspected, unlimited).sweepId).not.toBe(`other-${sweepId.slice(6)}`);
+  });
+
+  it.each([
+    ["the weights", experiment(), { ...inspected, modelHash: "f".repeat(64) }],
+    ["the documents", experiment(), { ...inspected, dataHash: "f".repeat(64) }],
+    ["the rank", { ...experiment(), adapter: { ...experiment().adapter, rank: 8 } }, inspected],
+    ["tau_0", { ...experiment(), prior: { ...experiment().prior, tau0: 1 } }, inspected],
+    ["the learning rate", { ...experiment(), train: { ...experiment().train, learningRate: 1 } }, inspected],
+    [
+      "the split",
+      { ...experiment(), data: { ...experiment().data, split: { ...experiment().data.split, seed: 1 } } },
+      inspected,
+    ],
+    [
+      "the dtype asked for",
+      { ...experiment(), model: { ...experiment().model, dtype: "float32" as const } },
+      inspected,
+    ],
+  ])("gives other ids when %s change", (_, spec, seen) => {
+    const before = new Set(ids(experiment(), inspected, unlimited));
+    expect(ids(spec, seen, unlimited).filter((id) => before.has(id))).toEqual([]);
+  });
+
+  it.each([
+    [5, 2, Infinity, [2, 1, 2]],
+    [4, 3, Infinity, [2, 2]],
+    [5, 16, 15_000 / 0.8, [2, 1, 2]], // memory for two trials of two rows of 1,000 bytes beside 10,000
+  ])("packs %i trials by at most %i into as few packs of nearly one size", (trials, maxTrials, memoryBytes, sizes) => {
+    const spec = experiment({ taus: Array.from({ length: trials }, (_, tau) => tau), maxTrials });
+    const planned = plan(spec, inspected, { memoryBytes });
+    const found = planned.packs.map(({ trialIds }) => trialIds.length);
+    expect(found.toSorted()).toEqual(sizes.toSorted());
+    expect(planned.packs.flatMap(({ trialIds }) => trialIds)).toEqual(planned.trials.map(({ id }) => id));
+  });
+
+  it("refuses what cannot be run, with the numbers", () => {
+    expect(() => plan(experiment({ taus: [0, 1], seeds: [0, 1] }), inspected, { ...unlimited, maxTrials: 3 })).toThrow(
+      expect.objectContaining({ code: "spec_invalid", message: "the grid has 4 trials, at most 3 are allowed" }),
+    );
+    expect(() => plan(experiment(), inspected, { memoryBytes: 12_000 })).toThrow(
+      expect.objectContaining({ code: "out_of_memory", message: expect.stringContaining("2 adapter rows") }),
+    );
+    const narrow = { ...experiment(), pack: { maxTrials: 2, maxRows: 1 } };
+    expect(() => plan(narrow, inspected, unlimited)).toThrow(expect.objectContaining({ code: "spec_invalid" }));
+  });
+});
+
+describe("estimate", () => {
+  const of = (spec = experiment(), seen = inspected) => estimate(spec, seen, plan(spec, seen, unlimited));
+
+  it("counts rows, bytes and scored tokens", () => {
+    // Romeo: 640 tokens in 7 groups of at most 96; Juliet: 320 in 4.
+    const { rows, tokensPerStep, stepsPerEpoch, packs } = of();
+    expect(rows).toBe(6);
+    expect(tokensPerStep).toBeCloseTo(640 / 7 + 320 / 4, 12);
+    expect(stepsPerEpoch).toBe(Math.ceil(960 / (640 / 7 + 80)));
+    expect(packs.map((pack) => [pack.trials, pack.rows, pack.bytes])).toEqual([
+      [2, 4, 14_000],
+      [1, 2, 12_000],
+    ]);
+  });
+
+  it("gives a range from the earliest stop to the step limit, evaluation included", () => {
+    const { secondsLow, secondsHigh } = of(experiment({ taus: [0] }));
+    const step = 640 / 7 + 80;
+    const ending = (2 * 2 * 256) / 400;
+    expect(secondsLow).toBeCloseTo((8 * step) / 100 + (4 * 256) / 400 + ending, 9);
+    expect(secondsHigh).toBeCloseTo((20 * step) / 100 + (10 * 256) / 400 + ending, 9);
+  });
+
+  it("gives no time where the speed was not probed", () => {
+    expect(of(experiment(), { ...inspected, trainTokensPerSecond: 0 })).toMatchObject({
+      secondsLow: null,
+      secondsHigh: null,
+    });
+  });
+
+  it("knows every sampler", () => {
+    const train = experiment().train;
+    const documents = { ...experiment(), train: { ...train, sampler: "documents" as const, documentsPerTask: 2 } };
+    expect(of(documents).tokensPerStep).toBe(128); // documents of 32 tokens, two a task
+    expect(of({ ...experiment(), train: { ...train, sampler: "uniform" } }).tokensPerStep).toBe(192);
+  });
+});

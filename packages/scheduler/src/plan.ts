@@ -1,0 +1,92 @@
+import {
+  BoraError,
+  contentHash,
+  tauToJson,
+  type ExperimentSpec,
+  type Inspected,
+  type Pack,
+  type Plan,
+} from "@bora/contracts";
+
+export interface PlanLimits {
+  memoryBytes: number; // free for one trainer; Infinity when unknown
+  maxTrials?: number; // of a sweep, 10 000
+}
+
+/** What is left of a trainer's memory for activations. */
+const shareForRows = 0.8;
+
+/**
+ * Trials and packs of an experiment; pure: the same experiment gives the same ids. Packs hold only trials that are not
+ * in `finished`. Throws spec_invalid for too many trials or a pack.maxRows below one trial's rows, and out_of_memory when
+ * not even one trial fits.
+ */
+export function plan(
+  spec: ExperimentSpec,
+  inspected: Inspected,
+  limits: PlanLimits,
+  finished: ReadonlySet<string> = new Set(),
+): Plan {
+  const count = spec.prior.taus.length * spec.train.seeds.length;
+  const { maxTrials = 10_000 } = limits;
+  if (count > maxTrials)
+    throw new BoraError("spec_invalid", `the grid has ${count} trials, at most ${maxTrials} are allowed`, {
+      hint: "give fewer taus or seeds",
+    });
+  const trials = trialsOf(spec, inspected);
+  const ids = trials.map(({ id }) => id);
+  const sweepId = `${spec.name}-${contentHash({ name: spec.name, trials: [...ids].sort() }).slice(0, 8)}`;
+  const left = ids.filter((id) => !finished.has(id));
+  return { sweepId, name: spec.name, trials, packs: packsOf(left, trialsInPack(spec, inspected, limits.memoryBytes)) };
+}
+
+/** One trial for each seed and tau, taus ascending. Its id is everything that changes a number, hashed. */
+function trialsOf(spec: ExperimentSpec, inspected: Inspected): Plan["trials"] {
+  const { split } = spec.data;
+  const { seeds, ...train } = spec.train;
+  const { family, tau0 } = spec.prior;
+  const shared = {
+    model: inspected.modelHash,
+    dtype: spec.model.dtype,
+    data: inspected.dataHash,
+    split,
+    adapter: spec.adapter,
+    prior: { family, tau0 },
+    train,
+  };
+  const taus = [...spec.prior.taus].sort((a, b) => a - b);
+  return seeds.flatMap((seed) =>
+    taus.map((tau) => ({ id: contentHash({ ...shared, tau: tauToJson(tau), seed }).slice(0, 16), tau, seed })),
+  );
+}
+
+/** How many trials one trainer can hold: each is a row for every task. */
+function trialsInPack({ pack }: ExperimentSpec, inspected: Inspected, memoryBytes: number): number {
+  const rows = inspected.tasks.length;
+  const { bytesPerRow, baseBytes } = inspected;
+  const fitting = bytesPerRow > 0 ? Math.floor((memoryBytes * shareForRows - baseBytes) / bytesPerRow) : Infinity;
+  if (fitting < rows)
+    throw new BoraError(
+      "out_of_memory",
+      `one trial has ${rows} adapter rows of ${mebibytes(bytesPerRow)} beside a model of ${mebibytes(baseBytes)}; ` +
+        `${mebibytes(memoryBytes)} are free`,
+      { hint: "lower adapter.rank, adapt fewer modules or layers, or select fewer tasks" },
+    );
+  if (pack.maxRows !== undefined && pack.maxRows < rows)
+    throw new BoraError("spec_invalid", `pack.maxRows is ${pack.maxRows}, one trial has ${rows} rows (a row a task)`, {
+      hint: `raise pack.maxRows to at least ${rows}`,
+    });
+  return Math.max(1, Math.floor(Math.min(pack.maxTrials, (pack.maxRows ?? Infinity) / rows, fitting / rows)));
+}
+
+const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+
+/** As few packs as can be, of nearly one size. */
+function packsOf(trialIds: readonly string[], most: number): Pack[] {
+  const packs = Math.ceil(trialIds.length / most);
+  return Array.from({ length: packs }, (_, index) => {
+    const from = Math.round((index * trialIds.length) / packs);
+    const to = Math.round(((index + 1) * trialIds.length) / packs);
+    return { id: `pack-${index + 1}`, trialIds: trialIds.slice(from, to) };
+  });
+}

@@ -1,0 +1,304 @@
+import {
+  controlStream,
+  toBoraError,
+  type BoraError,
+  type ControlEvent,
+  type ErrorCode,
+  type ExperimentSpec,
+  type Inspected,
+  type Plan,
+  type wire,
+} from "@bora/contracts";
+import type { NewEvent, StoredEvent } from "@bora/store";
+import { randomUUID } from "node:crypto";
+import { setMaxListeners } from "node:events";
+import { takeOver } from "./boot.js";
+import { decide, nextWakeMs, type Command } from "./decide.js";
+import { evolve } from "./evolve.js";
+import { fetchResults } from "./fetch-results.js";
+import { foldSweep } from "./fold-sweep.js";
+import { Inbox, type Message } from "./inbox.js";
+import { launch, type Attempts } from "./launch.js";
+import { asFailure, type Loop, type SweepDeps } from "./loop.js";
+import { adoptions, opening } from "./open-sweep.js";
+import { judge } from "./retry-policy.js";
+import type { RequeueSelection } from "./retry-selection.js";
+import { applyVerb, type SweepControl } from "./sweep-control.js";
+import type { SweepOutcome, SweepState } from "./sweep-state.js";
+import { TrainerPool } from "./trainer-pool.js";
+
+/** A new sweep, or one that the store already holds (then its stored plan counts). */
+export type SweepRequest = ({ plan: Plan; experiment: ExperimentSpec; inspected: Inspected } | { sweepId: string }) & {
+  requeue?: RequeueSelection; // trials to send back to the queue first
+  control?: SweepControl;
+  onProgress?: (progress: SweepProgress) => void;
+};
+
+/** An event that has just become durable, or a passing notice (a silent trainer, a full disk) that is not stored. */
+export type SweepProgress =
+  | { kind: "event"; event: StoredEvent; state: SweepState }
+  | { kind: "notice"; code: ErrorCode; message: string; hint: string };
+
+export interface SweepEnd {
+  outcome: SweepOutcome;
+  state: SweepState;
+}
+
+/**
+ * Runs a sweep until every trial ended, or a verb or a breaker stops it. The same call on the same store resumes; on a
+ * finished sweep it returns at once. The outcome "stopped" carries its reason in `state.pausedBy`.
+ * Rejects with sweep_unknown, store_unavailable, disk_full.
+ */
+export async function runSweep(deps: SweepDeps, request: SweepRequest): Promise<SweepEnd> {
+  const sweepId = "sweepId" in request ? request.sweepId : request.plan.sweepId;
+  const loop = new SweepLoop(withDefaults(deps), await foldSweep(deps.store, sweepId), request);
+  return loop.run();
+}
+
+const withDefaults = (deps: SweepDeps): Required<SweepDeps> => ({
+  leaseMs: 60_000,
+  maxTrainers: 1,
+  newRunId: randomUUID,
+  storePatienceMs: 300_000,
+  ...deps,
+});
+
+const storeRetryMs = 1_000;
+const batchSize = 256;
+
+class SweepLoop implements Loop {
+  readonly sweepId: string;
+  readonly pool: TrainerPool;
+  readonly signal: AbortSignal;
+  private readonly over = new AbortController();
+  private readonly inbox = new Inbox();
+  private readonly attempts: Attempts = new Map();
+  private readonly inFlight = new Map<string, Promise<void>>();
+  private launching = 0;
+  private abandoned = false;
+  private blockedSinceMs: number | null = null;
+  private blockedLastMs = -Infinity;
+
+  constructor(
+    readonly deps: Required<SweepDeps>,
+    private current: SweepState,
+    private readonly request: SweepRequest,
+  ) {
+    this.sweepId = current.sweepId;
+    this.signal = this.over.signal;
+    setMaxListeners(0, this.signal); // every call to a trainer listens to it
+    const { placer, connectTrainer, leaseMs } = deps;
+    const taken = Object.values(current.runs).map(({ trainerId }) => trainerId);
+    this.pool = new TrainerPool({ placer, connectTrainer, leaseMs, sweepId: this.sweepId, signal: this.signal }, taken);
+  }
+
+  state(): SweepState {
+    return this.current;
+  }
+
+  async run(): Promise<SweepEnd> {
+    try {
+      await this.open();
+      await this.work();
+      if (!this.abandoned) await this.pool.discardAll();
+      return { outcome: this.outcome(), state: this.current };
+    } finally {
+      this.over.abort();
+      await this.pool.disconnect();
+    }
+  }
+
+  /** Stores what this call begins with, then takes over what an earlier controller left. */
+  private async open(): Promise<void> {
+    await this.store(opening(this.current, this.request));
+    if (this.current.phase.at === "ended") return;
+    await this.store(await adoptions(this.deps.store, this.deps.out, this.current));
+    this.request.control?.listen((verb) => {
+      this.abandoned ||= verb.verb === "abandon";
+      void this.record((state) => applyVerb(state, verb));
+    });
+    this.spawn("take over", async () => {
+      for (const following of await takeOver(this, this.attempts)) this.spawn("adopted", () => following);
+    });
+  }
+
+  /** The only loop: what arrived is stored, then applied, then acted on. */
+  private async work(): Promise<void> {
+    while (this.current.phase.at !== "ended" && !this.abandoned) {
+      if (this.takenOver) await this.act();
+      await this.pause();
+      await this.apply(this.inbox.take());
+    }
+  }
+
+  private get takenOver(): boolean {
+    return !this.inFlight.has("take over");
+  }
+
+  /** Stores what the state itself decides, until it decides nothing more, and sends out the rest. */
+  private async act(): Promise<void> {
+    for (;;) {
+      const commands = decide(this.current, this.deps.clock.wallMs(), this.deps);
+      const records = commands.flatMap((command) => (command.do === "record" ? command.events : []));
+      if (records.length === 0) return void commands.forEach((command) => this.execute(command));
+      await this.store(records);
+    }
+  }
+
+  private execute(command: Command): void {
+    switch (command.do) {
+      case "record":
+        return;
+      case "stop":
+        return this.attempts.get(command.runId)?.stop(command.mode);
+      case "fetch":
+        return this.spawn(command.key, () => fetchResults(this, command.trialId, command.runId));
+      case "launch":
+        if (this.inFlight.has(command.key) || this.launching >= this.deps.maxTrainers) return;
+        this.launching += 1;
+        return this.spawn(command.key, () =>
+          launch(this, this.attempts, command).finally(() => {
+            this.launching -= 1;
+          }),
+        );
+      default:
+        return command satisfies never;
+    }
+  }
+
+  /** Runs a task beside the loop, once at a time for each key. */
+  private spawn(key: string, task: () => Promise<void>): void {
+    if (this.inFlight.has(key)) return;
+    const done = task()
+      .catch((error: unknown) => {
+        if (!this.signal.aborted) this.inbox.fail(error);
+      })
+      .finally(() => {
+        this.inFlight.delete(key);
+        this.inbox.put({ kind: "wake" });
+      });
+    this.inFlight.set(key, done);
+  }
+
+  private async pause(): Promise<void> {
+    if (this.current.phase.at === "ended" || this.abandoned) return;
+    const nowMs = this.deps.clock.wallMs();
+    const forMs = nextWakeMs(this.current, nowMs) - nowMs;
+    const woken = new AbortController();
+    const timer = forMs === Infinity ? new Promise<void>(() => undefined) : this.deps.clock.sleep(forMs, woken.signal);
+    await this.inbox.wait(timer.catch(() => undefined));
+    woken.abort();
+  }
+
+  private async apply(messages: readonly Message[]): Promise<void> {
+    let batch: wire.Event[] = [];
+    for (const message of messages) {
+      if (message.kind === "event") {
+        if (batch.length > 0 && (batch[0]?.runId !== message.event.runId || batch.length >= batchSize)) {
+          await this.storeRun(batch);
+          batch = [];
+        }
+        batch.push(message.event);
+        continue;
+      }
+      await this.storeRun(batch);
+      batch = [];
+      if (message.kind === "decision") {
+        const made = message.make(this.current, this.deps.clock.wallMs());
+        await this.store(made);
+        message.done(made.length > 0);
+      }
+    }
+    await this.storeRun(batch);
+  }
+
+  private async store(events: readonly ControlEvent[]): Promise<void> {
+    if (events.length === 0) return;
+    const runId = controlStream(this.sweepId);
+    const first = this.current.controlSeq + 1;
+    await this.append(
+      events.map((event, index) => ({
+        sweepId: this.sweepId,
+        runId,
+        seq: first + index,
+        attempt: 0,
+        body: { stream: "control", event },
+      })),
+    );
+  }
+
+  /** A run's events as far as they continue what is stored; the store's own refusal is the run's failure. */
+  private async storeRun(events: readonly wire.Event[]): Promise<void> {
+    const run = this.current.runs[events[0]?.runId ?? ""];
+    if (run === undefined) return;
+    const next = events.filter(({ seq, attempt }) => seq > run.lastSeq && attempt <= run.attempt);
+    try {
+      await this.append(
+        next.map((event) => ({
+          sweepId: this.sweepId,
+          runId: run.runId,
+          seq: event.seq,
+          attempt: event.attempt,
+          body: { stream: "trainer", event },
+        })),
+      );
+    } catch (thrown) {
+      const error = toBoraError(thrown);
+      if (error.code === "stale_attempt") return; // of an attempt that was given up: its successor says it again
+      if (error.code !== "event_conflict") throw thrown;
+      await this.store(judge(this.current, run, asFailure(error), this.deps.clock.wallMs()));
+    }
+  }
+
+  private async append(events: readonly NewEvent[]): Promise<void> {
+    if (events.length === 0) return;
+    for (const event of await this.appendWithPatience(events)) {
+      this.current = evolve(this.current, event);
+      this.request.onProgress?.({ kind: "event", event, state: this.current });
+    }
+  }
+
+  /** While the store refuses to write nothing is sent to any trainer; when it never works again the loop ends. */
+  private async appendWithPatience(events: readonly NewEvent[]): Promise<StoredEvent[]> {
+    const { store, clock, storePatienceMs } = this.deps;
+    for (;;) {
+      try {
+        const stored = await store.append(events);
+        this.blockedSinceMs = null;
+        return stored;
+      } catch (thrown) {
+        const error = toBoraError(thrown);
+        if (error.code !== "disk_full" && error.code !== "store_unavailable") throw thrown;
+        this.blockedLastMs = clock.monotonicMs();
+        if (this.blockedSinceMs === null) this.notice(error);
+        this.blockedSinceMs ??= this.blockedLastMs;
+        if (this.blockedMs() >= storePatienceMs) throw error;
+        await clock.sleep(storeRetryMs, this.signal);
+      }
+    }
+  }
+
+  blockedMs(): number {
+    return this.blockedSinceMs === null ? 0 : Math.max(1, this.deps.clock.monotonicMs() - this.blockedSinceMs);
+  }
+
+  lastBlockedMs(): number {
+    return this.blockedLastMs;
+  }
+
+  deliver(event: wire.Event): Promise<void> {
+    return this.inbox.putWithRoom({ kind: "event", event });
+  }
+
+  record(make: (state: SweepState, nowMs: number) => ControlEvent[]): Promise<boolean> {
+    return new Promise((done) => this.inbox.put({ kind: "decision", make, done }));
+  }
+
+  notice({ code, message, hint }: Pick<BoraError, "code" | "message" | "hint">): void {
+    this.request.onProgress?.({ kind: "notice", code, message, hint });
+  }
+
+  private outcome(): SweepOutcome {
+    return this.current.phase.at === "ended" ? this.current.phase.outcome : "interrupted";
+  }
+}

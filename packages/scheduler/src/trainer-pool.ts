@@ -1,0 +1,119 @@
+import { BoraError } from "@bora/contracts";
+import type { Placer, Placement } from "@bora/placement";
+import type { ConnectTrainer, Trainer } from "@bora/trainer-client";
+
+export interface Seat {
+  trainerId: string;
+  trainer: Trainer;
+}
+
+interface Entry {
+  trainerId: string;
+  busy: boolean;
+  trainer: Promise<Trainer>;
+}
+
+export interface PoolPorts {
+  placer: Placer;
+  connectTrainer: ConnectTrainer;
+  leaseMs: number;
+  sweepId: string;
+  signal: AbortSignal;
+}
+
+const graceMs = 30_000; // longer than a checkpoint
+
+/** The trainers this sweep has placed. One serves one run at a time, and is used again while it answers. */
+export class TrainerPool {
+  private readonly entries = new Map<string, Entry>();
+  private placed: number;
+
+  /** `taken`: trainer ids of earlier controllers, which are not given to new trainers. */
+  constructor(
+    private readonly ports: PoolPorts,
+    taken: readonly string[],
+  ) {
+    this.placed = Math.max(0, ...taken.map((id) => Number(/-t(\d+)$/.exec(id)?.[1] ?? 0)));
+  }
+
+  /** A trainer for one run: an idle one that answers, else a new one. Rejects as Placer.place does. */
+  async reserve(): Promise<Seat> {
+    for (const entry of this.entries.values()) {
+      if (entry.busy) continue;
+      entry.busy = true;
+      const trainer = await this.answering(entry, true);
+      if (trainer !== null) return { trainerId: entry.trainerId, trainer };
+    }
+    const entry = this.place(true);
+    return { trainerId: entry.trainerId, trainer: await entry.trainer };
+  }
+
+  /** A trainer to read a run's files from: the one named, else any, else a new one. */
+  async reader(trainerId: string | null): Promise<Seat> {
+    const named = trainerId === null ? undefined : this.entries.get(trainerId);
+    for (const entry of named === undefined ? this.entries.values() : [named, ...this.entries.values()]) {
+      const trainer = await this.answering(entry, !entry.busy);
+      if (trainer !== null) return { trainerId: entry.trainerId, trainer };
+    }
+    const entry = this.place(false);
+    return { trainerId: entry.trainerId, trainer: await entry.trainer };
+  }
+
+  /** Takes in a trainer that an earlier controller placed. */
+  async adopt(placement: Placement & { at: "ready" }, busy: boolean): Promise<Trainer> {
+    const { trainerId } = placement;
+    const trainer = await this.ports.connectTrainer(placement, this.ports.signal);
+    this.entries.set(trainerId, { trainerId, busy, trainer: Promise.resolve(trainer) });
+    return trainer;
+  }
+
+  free(trainerId: string): void {
+    const entry = this.entries.get(trainerId);
+    if (entry !== undefined) entry.busy = false;
+  }
+
+  /** Ends a trainer that cannot be trusted any more; its process group is gone afterwards. */
+  async discard(trainerId: string): Promise<void> {
+    const entry = this.entries.get(trainerId);
+    this.entries.delete(trainerId);
+    await entry?.trainer.then((trainer) => trainer[Symbol.asyncDispose]()).catch(() => undefined); // it may never have answered
+    await this.ports.placer.release(trainerId, graceMs, this.ports.signal);
+  }
+
+  async discardAll(): Promise<void> {
+    await Promise.all([...this.entries.keys()].map((trainerId) => this.discard(trainerId)));
+  }
+
+  /** Lets go of the connections and leaves the trainers to their leases. */
+  async disconnect(): Promise<void> {
+    const all = [...this.entries.values()].map((entry) =>
+      entry.trainer.then((trainer) => trainer[Symbol.asyncDispose]()),
+    );
+    this.entries.clear();
+    await Promise.allSettled(all);
+  }
+
+  private place(busy: boolean): Entry {
+    this.placed += 1;
+    const trainerId = `${this.ports.sweepId}-t${this.placed}`;
+    const { placer, connectTrainer, leaseMs, signal } = this.ports;
+    const trainer = placer.place({ trainerId, leaseMs }, signal).then((ready) => connectTrainer(ready, signal));
+    const entry: Entry = { trainerId, busy, trainer };
+    this.entries.set(trainerId, entry);
+    trainer.catch(() => this.entries.delete(trainerId));
+    return entry;
+  }
+
+  /** The entry's trainer when it still answers; otherwise null, and it is gone if it was `ours` to end. */
+  private async answering(entry: Entry, ours: boolean): Promise<Trainer | null> {
+    try {
+      const trainer = await entry.trainer;
+      await trainer.describe(this.ports.signal);
+      return trainer;
+    } catch (thrown) {
+      if (!(thrown instanceof BoraError) || this.ports.signal.aborted) throw thrown;
+      if (ours) await this.discard(entry.trainerId);
+      return null;
+    }
+  }
+}

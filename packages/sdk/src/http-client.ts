@@ -1,0 +1,77 @@
+import { BoraError, isErrorCode } from "@bora/contracts";
+import type { z } from "zod";
+import { ApiError } from "./controller-api.js";
+
+export interface ControllerAddress {
+  url: string; // http://127.0.0.1:port
+  token: string;
+}
+
+export interface ControllerRequest {
+  method?: "GET" | "POST";
+  body?: string; // JSON
+  headers?: Record<string, string>;
+  signal?: AbortSignal;
+}
+
+function gone(address: ControllerAddress, cause: unknown): BoraError {
+  return new BoraError("interrupted", `the controller at ${address.url} does not answer`, {
+    hint: "run the same command again: it goes on from the last checkpoint",
+    cause,
+  });
+}
+
+async function refusal(response: Response): Promise<BoraError> {
+  const text = await response.text();
+  const parsed = ApiError.safeParse(safeJson(text));
+  if (!parsed.success)
+    return new BoraError("api_mismatch", `the controller answered ${response.status}: ${text.slice(0, 200)}`, {
+      hint: "run the same version of BoRA as the controller",
+    });
+  const { code, message, hint } = parsed.data.error;
+  return new BoraError(isErrorCode(code) ? code : "internal", message, { hint });
+}
+
+function safeJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+/** One request to the controller. Rejects with the controller's own error, or with interrupted when nobody answers. */
+export async function ask(
+  address: ControllerAddress,
+  path: string,
+  request: ControllerRequest = {},
+): Promise<Response> {
+  const { method = "GET", body, headers, signal } = request;
+  const contentType: Record<string, string> = body === undefined ? {} : { "content-type": "application/json" };
+  const response = await fetch(new URL(path, address.url), {
+    method,
+    headers: { authorization: `Bearer ${address.token}`, ...contentType, ...headers },
+    ...(body === undefined ? {} : { body }),
+    ...(signal === undefined ? {} : { signal }),
+  }).catch((cause: unknown) => {
+    throw gone(address, cause);
+  });
+  if (!response.ok) throw await refusal(response);
+  return response;
+}
+
+/** Asks and reads the answer with its schema. */
+export async function askJson<T extends z.ZodType>(
+  address: ControllerAddress,
+  path: string,
+  schema: T,
+  request: ControllerRequest = {},
+): Promise<z.output<T>> {
+  const response = await ask(address, path, request);
+  const parsed = schema.safeParse(await response.json());
+  if (parsed.success) return parsed.data;
+  throw new BoraError("api_mismatch", `the controller's answer to ${path}: ${parsed.error.message}`, {
+    hint: "run the same version of BoRA as the controller",
+    cause: parsed.error,
+  });
+}

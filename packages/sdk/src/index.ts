@@ -1,0 +1,14 @@
+export { openLab, describeTrainer, type LabOptions } from "./open-lab.js";
+export { findPython } from "./trainer-environment.js";
+export {
+  SweepCommand,
+  SweepOutcome,
+  SweepStatus,
+  type Lab,
+  type Preview,
+  type SweepHandle,
+  type SweepOptions,
+} from "./lab.js";
+export { SweepEvent, encodeSweepEvent, decodeSweepEvent } from "./sweep-event.js";
+export { compareResults, type Comparison } from "./compare.js";
+export * as controllerApi from "./controller-api.js";

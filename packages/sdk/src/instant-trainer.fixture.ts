@@ -1,0 +1,155 @@
+import { createHash } from "node:crypto";
+import { mkdir, writeFile } from "node:fs/promises";
+import { dirname } from "node:path";
+import { BoraError, wire, type Inspected } from "@bora/contracts";
+import type { Placer } from "@bora/placement";
+import type { HeldAttempt, StartAttempt, Trainer } from "@bora/trainer-client";
+
+export interface TrainerScript {
+  inspected: Inspected;
+  /** Rejects Inspect while set. */
+  refuses?: BoraError;
+  /** Stays at a checkpoint until it is asked to drain. */
+  lingers?: boolean;
+  /** Trials that diverge, by tau. */
+  diverges?: (tau: number) => boolean;
+}
+
+type Body = NonNullable<wire.Event["body"]>;
+
+/** A trainer that has trained as soon as it starts; it counts what it was asked. */
+export class InstantTrainers {
+  readonly asked = { place: 0, inspect: 0, starts: [] as StartAttempt[] };
+  readonly living = new Set<string>();
+  private readonly files = new Map<string, Buffer>();
+  private readonly runs = new Map<string, wire.Event[]>();
+  private readonly held = new Map<string, () => void>();
+
+  constructor(readonly script: TrainerScript) {}
+
+  readonly placer: Placer = {
+    place: ({ trainerId }) => {
+      this.asked.place += 1;
+      this.living.add(trainerId);
+      const where = { instanceId: trainerId, address: trainerId, token: "t", node: "here", devices: ["cpu"] };
+      return Promise.resolve({ at: "ready", trainerId, ...where });
+    },
+    list: () => Promise.resolve([...this.living].map((trainerId) => ({ at: "gone", trainerId, reason: "ended" }))),
+    release: (trainerId) => {
+      this.living.delete(trainerId);
+      return Promise.resolve();
+    },
+  };
+
+  connect(): Promise<Trainer> {
+    return Promise.resolve({
+      describe: () => Promise.resolve(wire.DescribeResponse.fromPartial({ apiVersion: "1.0", instanceId: "i" })),
+      inspect: () => this.inspect(),
+      start: (start) => this.start(start),
+      renew: ({ runId }) => Promise.resolve(this.renewed(runId)),
+      cancel: (held) => this.cancel(held),
+      events: (runId, afterSeq, signal) => this.events(runId, afterSeq, signal),
+      fetch: (_runId, artifact, to) => this.fetch(artifact, to),
+      [Symbol.asyncDispose]: () => Promise.resolve(),
+    });
+  }
+
+  private inspect(): Promise<Inspected> {
+    this.asked.inspect += 1;
+    const { refuses, inspected } = this.script;
+    return refuses === undefined ? Promise.resolve(inspected) : Promise.reject(refuses);
+  }
+
+  private start(start: StartAttempt): Promise<void> {
+    this.asked.starts.push(start);
+    const { spec, attempt, firstSeq, resumeStep } = start;
+    const events = (this.runs.get(spec.runId) ?? []).filter(({ seq }) => seq < firstSeq);
+    this.runs.set(spec.runId, events);
+    const emit = (body: Body, trialId = "") => {
+      events.push({ runId: spec.runId, seq: events.length + 1, attempt, at: new Date(0), trialId, body });
+    };
+    const execution = {
+      dtype: wire.Dtype.FLOAT32,
+      dtypeReason: "a test",
+      threads: 1,
+      rowsPerMicroBatch: 1,
+      device: "cpu",
+    };
+    const size = { rows: spec.fits.length * 2, parametersPerRow: 8, stepsPerEpoch: 1, versions: { bora: "0" } };
+    emit({ $case: "runStarted", runStarted: { execution, step: resumeStep, ...size } });
+    const artifact = this.write(`checkpoints/${spec.runId}`, "{}");
+    if (resumeStep === 0) emit({ $case: "checkpointSaved", checkpointSaved: { step: 5, artifact } });
+    if (this.script.lingers === true && resumeStep === 0) this.held.set(spec.runId, () => this.drain(emit));
+    else this.finish(spec, emit);
+    return Promise.resolve();
+  }
+
+  private drain(emit: (body: Body) => void): void {
+    const failure = { code: "drained", domain: wire.Domain.CONTROLLER, message: "stopped", hint: "" };
+    emit({ $case: "runFailed", runFailed: { failure, drained: true } });
+  }
+
+  private finish(spec: wire.RunSpec, emit: (body: Body, trialId?: string) => void): void {
+    const failure = { code: "diverged", domain: wire.Domain.USER, message: "nats are not finite", hint: "lower it" };
+    for (const { trialId, tau } of spec.fits) {
+      if (this.script.diverges?.(tau) === true) {
+        emit({ $case: "trialFailed", trialFailed: { failure, step: 6 } }, trialId);
+        continue;
+      }
+      const manifest = this.manifest(`trials/${trialId}`, ["task", "prior-mean"], tau === 1 ? 2 : 3);
+      const ending = { steps: 10, bestStep: 5, ended: wire.Ended.VALIDATION, validationNatsPerToken: 2 };
+      emit({ $case: "trialDone", trialDone: { ...ending, manifest } }, trialId);
+    }
+    const manifest = spec.evaluateBase ? this.manifest("base", ["base"], 5) : undefined;
+    emit({ $case: "runDone", runDone: { manifest, seconds: 1, peakMemoryBytes: 1n } });
+  }
+
+  private manifest(folder: string, models: readonly string[], natsPerToken: number): wire.Artifact {
+    const lines = models.flatMap((model) =>
+      this.script.inspected.tasks.flatMap(({ name: task }) =>
+        ["validation", "test"].map((split) => {
+          const scored = { tokens: 10, characters: 40, nats: 10 * natsPerToken };
+          return JSON.stringify({ model, task, split, document: "d1", date: "", ...scored });
+        }),
+      ),
+    );
+    const documents = this.write(`${folder}/documents.jsonl`, `${lines.join("\n")}\n`);
+    const entry = { ...documents, size: Number(documents.size) };
+    return this.write(`${folder}/manifest.json`, JSON.stringify({ documents: entry, adapters: {} }));
+  }
+
+  private write(path: string, content: string): wire.Artifact {
+    const bytes = Buffer.from(content);
+    this.files.set(path, bytes);
+    return { path, size: BigInt(bytes.length), sha256: createHash("sha256").update(bytes).digest("hex") };
+  }
+
+  private renewed(runId: string): wire.RenewLeaseResponse {
+    const state = this.held.has(runId) ? wire.RunState.TRAINING : wire.RunState.ENDED;
+    return { lastSeq: this.runs.get(runId)?.length ?? 0, step: 5, memoryBytes: 1n, state };
+  }
+
+  private cancel({ runId }: HeldAttempt): Promise<void> {
+    this.held.get(runId)?.();
+    this.held.delete(runId);
+    return Promise.resolve();
+  }
+
+  private async *events(runId: string, afterSeq: number, signal: AbortSignal): AsyncIterable<wire.Event> {
+    for (let seq = afterSeq; !signal.aborted;) {
+      const next = this.runs.get(runId)?.[seq];
+      if (next !== undefined) {
+        seq += 1;
+        yield next;
+      } else if (this.held.has(runId)) await new Promise((resolve) => setImmediate(resolve));
+      else return;
+    }
+  }
+
+  private async fetch({ path }: wire.Artifact, to: string): Promise<void> {
+    const bytes = this.files.get(path);
+    if (bytes === undefined) throw new BoraError("artifact_corrupt", `no ${path}`, { hint: "" });
+    await mkdir(dirname(to), { recursive: true });
+    await writeFile(to, bytes);
+  }
+}

@@ -1,0 +1,60 @@
+import { randomUUID } from "node:crypto";
+import { join } from "node:path";
+import type { wire } from "@bora/contracts";
+import type { Placer } from "@bora/placement";
+import { systemClock } from "@bora/scheduler";
+import { openStore } from "@bora/store";
+import type { ConnectTrainer } from "@bora/trainer-client";
+import { FolderLab } from "./folder-lab.js";
+import { withTrainer } from "./inspect.js";
+import type { LabParts } from "./lab-parts.js";
+import type { Lab } from "./lab.js";
+import { LocalLab } from "./local-lab.js";
+import { RemoteLab } from "./remote-lab.js";
+import { findPython } from "./trainer-environment.js";
+
+const defaultLeaseMs = 60_000;
+
+/** A folder of sweeps on this machine, or the address of a running controller. */
+export type LabOptions = { dir: string; leaseMs?: number } | { url: string; token: string };
+
+/** What loads when it is needed: looking at a finished sweep starts no process and loads no network code. */
+const connectTrainer: ConnectTrainer = async (address, signal) =>
+  (await import("@bora/trainer-client")).connectTrainer(address, signal);
+
+async function openPlacer(dir: string): Promise<Placer> {
+  const [{ localPlacer, pythonTrainer }, python] = await Promise.all([import("@bora/placement"), findPython()]);
+  return localPlacer({ root: join(dir, "trainer"), program: pythonTrainer(python) });
+}
+
+/** The composition root: the one place that knows which store, placement and trainer a lab is made of. */
+function localParts(dir: string, leaseMs: number): LabParts {
+  let placer: Promise<Placer> | null = null;
+  return {
+    dir,
+    openReader: () => openStore({ dir, mode: "read" }),
+    openWriter: () => openStore({ dir, mode: "write" }),
+    placer: () => (placer ??= openPlacer(dir)),
+    connectTrainer,
+    clock: systemClock,
+    freeMemoryBytes: () => process.availableMemory(),
+    writeResults: async (state, folder) => (await import("./write-results.js")).writeResults(state, folder),
+    leaseMs,
+    newId: randomUUID,
+  };
+}
+
+/**
+ * Opens the door to sweeps. With `dir`, everything goes through that folder's controller while one runs in another
+ * process; otherwise this process reads the folder, and becomes its controller when it starts a sweep.
+ */
+export function openLab(options: LabOptions): Promise<Lab> {
+  if ("url" in options) return Promise.resolve(new RemoteLab(options));
+  const { dir, leaseMs = defaultLeaseMs } = options;
+  return Promise.resolve(new FolderLab(dir, new LocalLab(localParts(dir, leaseMs))));
+}
+
+/** Starts a trainer, asks what it is and what it runs on, and ends it. */
+export function describeTrainer({ dir }: { dir: string }, signal: AbortSignal): Promise<wire.DescribeResponse> {
+  return withTrainer(localParts(dir, defaultLeaseMs), signal, (trainer) => trainer.describe(signal));
+}

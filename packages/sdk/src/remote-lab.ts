@@ -1,0 +1,59 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { BoraError, SweepResults, type ExperimentSpec } from "@bora/contracts";
+import type { z } from "zod";
+import { ControllerState, controllerPaths, JoinedSweep, toJson } from "./controller-api.js";
+import { ask, askJson, type ControllerAddress } from "./http-client.js";
+import type { Lab, Preview, SweepCommand, SweepHandle, SweepOptions, SweepStatus } from "./lab.js";
+import { RemoteSweep } from "./remote-sweep.js";
+
+/** The same door, through the HTTP of a controller that runs in another process. */
+export class RemoteLab implements Lab {
+  constructor(private readonly address: ControllerAddress) {}
+
+  /** A controller is at work on one experiment: planning another is for a process of its own. */
+  plan(): Promise<Preview> {
+    return Promise.reject(
+      new BoraError("usage", "a running controller plans no other experiment", {
+        hint: "open the lab by its folder: planning needs no controller",
+      }),
+    );
+  }
+
+  async sweep(spec: ExperimentSpec, options: SweepOptions = {}): Promise<SweepHandle> {
+    const body = toJson(spec);
+    for (;;) {
+      const request = { method: "POST", body, ...(options.signal ? { signal: options.signal } : {}) } as const;
+      const { sweepId } = await askJson(this.address, controllerPaths.sweeps, JoinedSweep, request);
+      if (sweepId !== null) return new RemoteSweep(this.address, sweepId);
+      options.onStage?.("another process is planning this experiment");
+      await delay(500, undefined, options.signal ? { signal: options.signal } : {});
+    }
+  }
+
+  async continue(sweepId: string, command: SweepCommand): Promise<SweepHandle> {
+    const sweep = new RemoteSweep(this.address, sweepId);
+    await sweep.send(command);
+    return sweep;
+  }
+
+  follow(sweepId: string): Promise<SweepHandle> {
+    return Promise.resolve(new RemoteSweep(this.address, sweepId));
+  }
+
+  async status(): Promise<SweepStatus[]> {
+    return (await this.state()).sweeps;
+  }
+
+  /** Who answers; rejects with interrupted when nobody does. */
+  state(signal?: AbortSignal): Promise<z.output<typeof ControllerState>> {
+    return askJson(this.address, controllerPaths.state, ControllerState, signal ? { signal } : {});
+  }
+
+  async results(sweepId: string): Promise<SweepResults> {
+    return SweepResults.parse(await (await ask(this.address, controllerPaths.results(sweepId))).json());
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    // holds nothing
+  }
+}

@@ -1,0 +1,12 @@
+export { openStore, type OpenStore } from "./open-store.js";
+export { memoryStore, MemoryStorage } from "./memory-store.js";
+export {
+  type Store,
+  type StoreReader,
+  type NewEvent,
+  type StoredEvent,
+  type EventBody,
+  type EventQuery,
+  type SweepSummary,
+  type StoreHolder,
+} from "./store.js";

@@ -1,0 +1,103 @@
+import { controlStream, type ControlEvent, type wire } from "@bora/contracts";
+import type { NewEvent, StoredEvent, StoreReader } from "../src/index.js";
+
+export const SWEEP = "shakespeare-0a1b2c3d";
+export const RUN = "3f0e0d52-5a0c-4b7e-9d5e-7a3c1f2b4d60";
+
+/** A controller's event. */
+export const control = (seq: number, event: ControlEvent, sweepId = SWEEP): NewEvent => ({
+  sweepId,
+  runId: controlStream(sweepId),
+  seq,
+  attempt: 0,
+  body: { stream: "control", event },
+});
+
+export const planned = (seq = 1, sweepId = SWEEP, name = "shakespeare"): NewEvent =>
+  control(
+    seq,
+    {
+      kind: "sweep_planned",
+      plan: {
+        sweepId,
+        name,
+        trials: [{ id: "00ff", tau: Infinity, seed: 0 }],
+        packs: [{ id: "p1", trialIds: ["00ff"] }],
+      },
+      experiment: { name, prior: { taus: [0, Infinity] } },
+      inspected: {
+        tasks: [],
+        dataHash: "d",
+        modelHash: "m",
+        modelName: "tiny",
+        baseParameters: 10,
+        parametersPerRow: 2,
+        adaptedModules: 1,
+        files: [],
+        warnings: [],
+        bytesPerRow: 8,
+        baseBytes: 40,
+        trainTokensPerSecond: 1,
+        evaluateTokensPerSecond: 1,
+      },
+    },
+    sweepId,
+  );
+
+export const lease = (seq: number, attempt = 1, runId = RUN, sweepId = SWEEP): NewEvent =>
+  control(
+    seq,
+    {
+      kind: "lease_granted",
+      runId,
+      attempt,
+      trainerId: "t1",
+      trialIds: ["00ff"],
+      leaseMs: 60_000,
+      firstSeq: 1,
+      resumeStep: 0,
+    },
+    sweepId,
+  );
+
+export const fetched = (seq: number, trialId: string | null, runId = RUN, sweepId = SWEEP): NewEvent =>
+  control(seq, { kind: "artifacts_fetched", trialId, runId }, sweepId);
+
+/** A trainer's event; by default a window of steps. */
+export function trained(seq: number, of: Partial<Trained> = {}): NewEvent {
+  const { attempt = 1, runId = RUN, sweepId = SWEEP, trialId = "", body = steps(seq) } = of;
+  const event: wire.Event = { runId, seq, attempt, at: new Date(1_700_000_000_000 + seq), trialId, body };
+  return { sweepId, runId, seq, attempt, body: { stream: "trainer", event } };
+}
+
+interface Trained {
+  attempt: number;
+  runId: string;
+  sweepId: string;
+  trialId: string;
+  body: wire.Event["body"];
+}
+
+export const steps = (step: number): wire.Event["body"] => ({
+  $case: "stepsDone",
+  stepsDone: { step, steps: 1, tokens: 576n, seconds: 0.25, fits: [{ trialId: "00ff", natsPerToken: 4.5 }] },
+});
+
+export const trialDone = (seq: number, trialId: string, of: Partial<Trained> = {}): NewEvent =>
+  trained(seq, {
+    trialId,
+    body: {
+      $case: "trialDone",
+      trialDone: { steps: 75, bestStep: 50, ended: 1, validationNatsPerToken: 4.25, manifest: undefined },
+    },
+    ...of,
+  });
+
+export async function everything(store: StoreReader): Promise<StoredEvent[]> {
+  const events: StoredEvent[] = [];
+  for await (const event of store.read({})) events.push(event);
+  return events;
+}
+
+/** A log that has begun: a plan, and a lease on RUN. */
+export const begun = (): NewEvent[] => [planned(1), lease(2)];

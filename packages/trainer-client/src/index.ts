@@ -1,0 +1,8 @@
+export {
+  type Trainer,
+  type TrainerAddress,
+  type ConnectTrainer,
+  type StartAttempt,
+  type HeldAttempt,
+} from "./trainer.js";
+export { connectTrainer } from "./grpc-trainer.js";

@@ -1,0 +1,40 @@
+import type { Inspected, RunBase, wire } from "@bora/contracts";
+
+export interface TrainerAddress {
+  address: string; // host:port of the gRPC server
+  token: string;
+}
+
+export interface StartAttempt {
+  spec: wire.RunSpec;
+  attempt: number;
+  firstSeq: number;
+  leaseMs: number;
+  resumeStep: number;
+}
+
+export interface HeldAttempt {
+  runId: string;
+  attempt: number;
+}
+
+/** One trainer, over gRPC for commands and ZeroMQ for live events. Every call rejects with a BoraError. */
+export interface Trainer extends AsyncDisposable {
+  describe(signal: AbortSignal): Promise<wire.DescribeResponse>;
+  /** Reads data and model without training; minutes on a first use of a model. */
+  inspect(base: Pick<RunBase, "model" | "data" | "adapter">, signal: AbortSignal): Promise<Inspected>;
+  /** Idempotent by (runId, attempt). */
+  start(start: StartAttempt, signal: AbortSignal): Promise<void>;
+  /** Heartbeat; also adopts a held run after a restart of the controller. */
+  renew(held: HeldAttempt, leaseMs: number, storedSeq: number, signal: AbortSignal): Promise<wire.RenewLeaseResponse>;
+  cancel(held: HeldAttempt, mode: "drain" | "kill", signal: AbortSignal): Promise<void>;
+  /**
+   * The run's events from `afterSeq + 1`, in order, without gaps or repeats, until the run ends (run_done, run_failed)
+   * or the signal aborts. Live from ZeroMQ; gaps and the tail are read again over gRPC.
+   */
+  events(runId: string, afterSeq: number, signal: AbortSignal): AsyncIterable<wire.Event>;
+  /** Copies a file of the run to `to`, atomically, resuming a broken transfer; rejects with artifact_corrupt when size or sha256 differ. */
+  fetch(runId: string, artifact: wire.Artifact, to: string, signal: AbortSignal): Promise<void>;
+}
+
+export type ConnectTrainer = (address: TrainerAddress, signal: AbortSignal) => Promise<Trainer>;

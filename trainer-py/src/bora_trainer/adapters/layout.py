@@ -1,0 +1,63 @@
+"""Where each tensor of an adapter lies in a row of the flat [G, P] tensor.
+
+Shapes: G rows (K fits x D tasks), P weights a row, R rank, I in, O out. Every row has the same layout, so that one
+optimiser update runs over all rows, and a tensor of all rows is a strided view. docs/method.md, section 2.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import prod
+from typing import Literal
+
+from torch import Tensor
+
+_ALIGNMENT = 8  # weights; a row is padded to a multiple of it, so that every row starts on an aligned address
+
+TensorName = Literal["lora_A", "lora_B"]
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One tensor of an adapter: `shape` weights of `module`'s tensor `name`, from `offset` within a row."""
+
+    module: str
+    name: TensorName
+    shape: tuple[int, int]
+    offset: int
+
+    @property
+    def size(self) -> int:
+        return prod(self.shape)
+
+    def view(self, rows_GP: Tensor) -> Tensor:
+        """This tensor of all rows, [G, *shape], without a copy."""
+        return rows_GP[:, self.offset : self.offset + self.size].view(-1, *self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The slots of a row in order. `weights` is P with the padding at the end; `parameters` is P without it."""
+
+    slots: tuple[Slot, ...]
+
+    @classmethod
+    def of(cls, tensors: Iterable[tuple[str, TensorName, tuple[int, int]]]) -> "Layout":
+        """Lays (module, tensor name, shape) out one behind the other."""
+        slots: list[Slot] = []
+        offset = 0
+        for module, name, shape in tensors:
+            slots.append(Slot(module, name, shape, offset))
+            offset += prod(shape)
+        return cls(tuple(slots))
+
+    @property
+    def parameters(self) -> int:
+        return sum(slot.size for slot in self.slots)
+
+    @property
+    def weights(self) -> int:
+        return -(-self.parameters // _ALIGNMENT) * _ALIGNMENT
+
+    def tensors(self, row_P: Tensor) -> dict[tuple[str, TensorName], Tensor]:
+        """The tensors of one row by (module, name), as views."""
+        return {(slot.module, slot.name): slot.view(row_P[None])[0] for slot in self.slots}

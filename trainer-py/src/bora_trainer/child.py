@@ -1,0 +1,154 @@
+"""The process that trains: reads one job on stdin, writes messages on a pipe of its own, and never outlives its server.
+
+SIGTERM asks it to stop: the unfinished step is dropped and the last whole one saved. End of stdin means that the server
+is gone: the whole process group ends at once; checkpoints and artifacts are renamed into place, so nothing is left half
+written. This process never imports gRPC; the server never imports torch.
+"""
+
+import argparse
+import errno
+import json
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import cast
+
+from google.protobuf.message import Message
+
+from bora.trainer.v1 import event_pb2, run_pb2, trainer_pb2
+from bora_trainer import frames
+from bora_trainer.errors import TrainerError
+
+Stop = Callable[[], bool]
+DOMAINS = {
+    "user": event_pb2.DOMAIN_USER,
+    "oom": event_pb2.DOMAIN_OOM,
+    "infra": event_pb2.DOMAIN_INFRA,
+    "controller": event_pb2.DOMAIN_CONTROLLER,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to do with the request that follows: `kind` is "train", "inspect" or "devices"."""
+
+    kind: str
+    run_folder: str = ""
+    resume_step: int = 0
+
+    def to_json(self) -> bytes:
+        return json.dumps(asdict(self)).encode()
+
+
+Work = Callable[[Job, bytes, Stop], Iterator[Message]]
+
+
+def train(job: Job, request: bytes, stop: Stop) -> Iterator[Message]:
+    """Events of one attempt at a RunSpec; see train.py."""
+    from bora_trainer import device
+    from bora_trainer.data import load_dataset
+    from bora_trainer.models import load_model, load_tokenizer, model_facts
+    from bora_trainer.spec import RunSpec
+    from bora_trainer.train import train as train_run
+
+    spec = RunSpec.from_proto(run_pb2.RunSpec.FromString(request))
+    dataset = load_dataset(spec.data, load_tokenizer(spec.model))
+    by_documents = spec.train.sampler == "documents"
+    tokens = spec.train.documents_per_task * spec.data.max_tokens if by_documents else spec.train.tokens_per_task
+    execution = device.choose_execution(
+        spec.model.dtype,
+        spec.execution,
+        rows=len(spec.fits) * len(dataset.tasks),
+        tokens_per_row=tokens,
+        activation_bytes_per_token=model_facts(spec.model, spec.adapter).activation_bytes_per_token,
+    )
+    device.apply_threads(execution)
+    loaded = load_model(spec.model, device.torch_dtype(execution.dtype), execution.device)
+    yield from train_run(
+        replace(spec, execution=execution), loaded, dataset, Path(job.run_folder), job.resume_step, stop
+    )
+
+
+def inspect(job: Job, request: bytes, stop: Stop) -> Iterator[Message]:
+    """One InspectResponse; see inspect.py."""
+    from bora_trainer.inspect import inspect as inspect_request
+
+    yield inspect_request(trainer_pb2.InspectRequest.FromString(request))
+
+
+def devices(job: Job, request: bytes, stop: Stop) -> Iterator[Message]:
+    """One DescribeResponse with the device this trainer owns, and nothing else set."""
+    from bora_trainer.device_facts import device_facts
+
+    yield trainer_pb2.DescribeResponse(devices=[device_facts()])
+
+
+WORK: Mapping[str, Work] = {"train": train, "inspect": inspect, "devices": devices}
+
+
+def serve(work: Mapping[str, Work], output: int) -> int:
+    """Does the job on stdin and writes its messages to the descriptor `output`; returns the exit status."""
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        job = Job(**json.loads(frames.read_frame(0).payload))
+        request = frames.read_frame(0).payload
+    except EOFError:
+        return 1
+    threading.Thread(target=_end_with_server, name="end-with-server", daemon=True).start()
+    try:
+        for message in work[job.kind](job, request, stop.is_set):
+            kind = frames.EVENT if isinstance(message, event_pb2.Event) else frames.ANSWER
+            frames.write_frame(output, kind, message.SerializeToString())
+    except Exception as error:
+        traceback.print_exc()
+        frames.write_frame(output, frames.FAILURE, failure_of(as_trainer_error(error)).SerializeToString())
+        return 1
+    return 0
+
+
+def as_trainer_error(error: Exception) -> TrainerError:
+    """Any exception as an error with a code: out of memory and disk full are recognised, the rest is `internal`."""
+    if isinstance(error, TrainerError):
+        return error
+    text = f"{type(error).__name__}: {error}"[:4096]
+    if _is_out_of_memory(error):
+        return TrainerError("out_of_memory", text, "lower adapter.rank, data.maxTokens or the size of a pack", "oom")
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return TrainerError("disk_full", text, "free space under the run root", "controller")
+    return TrainerError("internal", text, "the traceback is in child.log in the run's folder", "infra")
+
+
+def failure_of(error: TrainerError) -> event_pb2.Failure:
+    return event_pb2.Failure(code=error.code, domain=DOMAINS[error.domain], message=error.message, hint=error.hint)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(error, cast(type, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def _end_with_server() -> None:
+    while os.read(0, 4096):
+        pass
+    os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="bora_trainer.child", description="Started by the trainer's server only.")
+    parser.add_argument("--output", type=int, required=True, help="descriptor of the pipe for messages")
+    return serve(WORK, parser.parse_args().output)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

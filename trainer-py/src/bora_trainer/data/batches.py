@@ -1,0 +1,64 @@
+"""Documents packed into the rectangular token arrays one micro-batch of the engine reads.
+
+Legend: R rows, T tokens. A row holds documents of one task end to end; attention is causal inside each document only
+(block-diagonal), so a packed document has the same nats as alone. Rows are padded to the longest row, never further.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bora_trainer.data.documents import Document
+
+PAD_SEGMENT = -1
+
+
+@dataclass(frozen=True, slots=True)
+class PackedBatch:
+    """One micro-batch, on the CPU until `to` moves it.
+
+    tokens [R, T] int64 (0 where padded); positions [R, T] int64, restarting at 0 in each document; segments [R, T]
+    int64, the document's slot in its row, -1 where padded; scored [R, T] bool: token t is a target, predicted from t-1
+    of the same document. `documents[r][segments[r, t]]` is the document that holds token t of row r.
+    """
+
+    tokens: Tensor
+    positions: Tensor
+    segments: Tensor
+    scored: Tensor
+    documents: tuple[tuple[Document, ...], ...]
+
+    @property
+    def scored_tokens(self) -> int:
+        return sum(document.scored for row in self.documents for document in row)
+
+    def to(self, device: torch.device | str) -> "PackedBatch":
+        tensors = (self.tokens, self.positions, self.segments, self.scored)
+        return PackedBatch(*(tensor.to(device, non_blocking=True) for tensor in tensors), documents=self.documents)
+
+
+def pack(rows: Sequence[Sequence[Document]]) -> PackedBatch:
+    """Lay each row's documents end to end. An empty row is all padding; T is at least 1.
+
+    Raises ValueError for no rows: an empty micro-batch is a mistake of the caller, not of the data.
+    """
+    if not rows:
+        raise ValueError("a micro-batch needs at least one row")
+    width = max(1, max(sum(len(document.tokens) for document in row) for row in rows))
+    shape = (len(rows), width)
+    tokens = torch.zeros(shape, dtype=torch.int64)
+    positions = torch.zeros(shape, dtype=torch.int64)
+    segments = torch.full(shape, PAD_SEGMENT, dtype=torch.int64)
+    scored = torch.zeros(shape, dtype=torch.bool)
+    for r, row in enumerate(rows):
+        start = 0
+        for slot, document in enumerate(row):
+            end = start + len(document.tokens)
+            tokens[r, start:end] = torch.tensor(document.tokens, dtype=torch.int64)
+            positions[r, start:end] = torch.arange(end - start)
+            segments[r, start:end] = slot
+            scored[r, start + document.scored_from : end] = True
+            start = end
+    return PackedBatch(tokens, positions, segments, scored, tuple(tuple(row) for row in rows))

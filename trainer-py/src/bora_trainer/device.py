@@ -1,0 +1,138 @@
+"""Chooses once, for all attempts of a run, what may change rounding: device, dtype of the base, threads, micro-batches.
+
+Measurements behind the rules: docs/log.md.
+"""
+
+import os
+import time
+from pathlib import Path
+
+import psutil
+import torch
+
+from bora_trainer.errors import TrainerError
+from bora_trainer.spec import Dtype, Execution
+
+_ACTIVATION_BYTES = 2**30  # of a micro-batch on a CPU: well past the size from which its speed is flat
+_ACTIVATION_SHARE = 0.25  # of a GPU's free memory
+_MOST_TOKENS = 16384  # of a micro-batch: a tiny model wins nothing beyond either
+_PROBE_SIZE = 768  # of the square matrices; a product takes milliseconds
+_PROBE_SECONDS = 0.05
+_NATIVE_SPEEDUP = 1.5  # emulated bfloat16 is tens of times slower than float32, native at least twice as fast
+
+
+def choose_execution(
+    requested: Dtype, chosen: Execution | None, *, rows: int, tokens_per_row: int, activation_bytes_per_token: int
+) -> Execution:
+    """What the first attempt chooses, or `chosen` again where an earlier attempt has.
+
+    `rows` is G, `tokens_per_row` the token budget of a row and step, `activation_bytes_per_token` as in
+    `ModelFacts`. Raises `TrainerError("dtype_unsupported")` for
+    bfloat16 on a processor without it, `TrainerError("device_error")` when the earlier attempt's device is not here.
+    """
+    if chosen is not None:
+        _refuse_other_machine(chosen)
+        return chosen
+    device = default_device()
+    dtype, reason = choose_dtype(requested, device)
+    bytes_per_row = max(1, tokens_per_row) * activation_bytes_per_token // (2 if dtype == "bfloat16" else 1)
+    most = min(_activation_budget(device) // bytes_per_row, _MOST_TOKENS // max(1, tokens_per_row))
+    return Execution(dtype, reason, available_threads(), max(1, min(rows, most)), device)
+
+
+def default_device() -> str:
+    return "cuda:0" if torch.cuda.is_available() else "cpu"
+
+
+def choose_dtype(requested: Dtype, device: str) -> tuple[Dtype, str]:
+    """The dtype of the frozen base and why. Adapters and optimiser state are float32 always."""
+    if requested == "float32":
+        return "float32", "asked for"
+    native, reason = native_bfloat16(device)
+    if native:
+        return "bfloat16", "asked for" if requested == "bfloat16" else reason
+    if requested == "bfloat16":
+        raise TrainerError(
+            "dtype_unsupported",
+            f"bfloat16 on {device}: {reason}",
+            "set model.dtype to auto or float32: emulated bfloat16 is 44 to 499 times slower",
+        )
+    return "float32", reason
+
+
+def native_bfloat16(device: str) -> tuple[bool, str]:
+    """Whether `device` multiplies bfloat16 matrices in hardware, and the evidence in words."""
+    if device.startswith("cuda"):
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return native, f"{torch.cuda.get_device_name(device)} {'has' if native else 'lacks'} bfloat16"
+    flags = sorted(flag for flag in _bfloat16_flags() if flag)
+    if not flags:
+        return False, "the processor has neither avx512_bf16 nor amx_bf16"
+    speedup = _gemm_rate(torch.bfloat16) / _gemm_rate(torch.float32)
+    words = f"{' and '.join(flags)}, a matrix product is {speedup:.1f} times as fast as in float32"
+    return speedup >= _NATIVE_SPEEDUP, words
+
+
+def available_threads() -> int:
+    """OMP_NUM_THREADS, or the physical cores this process may use (affinity and cgroup quota)."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    if asked.isdigit() and int(asked) > 0:
+        return int(asked)
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(affinity, psutil.cpu_count(logical=False) or affinity, _cgroup_cores() or affinity))
+
+
+def torch_dtype(dtype: Dtype) -> torch.dtype:
+    assert dtype != "auto", "an execution has chosen"
+    return torch.bfloat16 if dtype == "bfloat16" else torch.float32
+
+
+def apply_threads(execution: Execution) -> None:
+    """For this process; sums in kernels depend on it, so it is part of the execution."""
+    torch.set_num_threads(execution.threads)
+
+
+def _activation_budget(device: str) -> int:
+    if device == "cpu":
+        return _ACTIVATION_BYTES
+    free, _ = torch.cuda.mem_get_info(device)
+    return int(free * _ACTIVATION_SHARE)
+
+
+def _refuse_other_machine(chosen: Execution) -> None:
+    if chosen.device != "cpu" and (
+        not torch.cuda.is_available() or torch.device(chosen.device).index >= torch.cuda.device_count()
+    ):
+        raise TrainerError(
+            "device_error",
+            f"the run began on {chosen.device}, which is not here",
+            "resume on the machine it began on, or start the sweep anew",
+            "infra",
+        )
+    if chosen.dtype == "bfloat16":
+        choose_dtype("bfloat16", chosen.device)
+
+
+def _bfloat16_flags() -> set[str]:
+    known = torch.cpu.get_capabilities()
+    return {flag for flag in ("avx512_bf16", "amx_bf16", "sve_bf16", "arm_bf16") if known.get(flag)}
+
+
+def _gemm_rate(dtype: torch.dtype) -> float:
+    """Products of two matrices a second."""
+    left, right = (torch.randn(_PROBE_SIZE, _PROBE_SIZE).to(dtype) for _ in range(2))
+    torch.mm(left, right)  # the first call sets kernels up
+    start, count = time.perf_counter(), 0
+    while (passed := time.perf_counter() - start) < _PROBE_SECONDS:
+        torch.mm(left, right)
+        count += 1
+    return count / passed
+
+
+def _cgroup_cores() -> int | None:
+    """Whole cores of the cgroup's CPU quota, rounded up; None without a quota."""
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text("ascii").split()[:2]
+        return None if quota == "max" else -(-int(quota) // int(period))
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,46 @@
+"""What this process could train on. Runs in a child: it imports torch."""
+
+import platform
+from pathlib import Path
+
+import psutil
+import torch
+
+from bora.trainer.v1 import run_pb2, trainer_pb2
+from bora_trainer.device import available_threads, choose_dtype, default_device
+
+DTYPES = {"float32": run_pb2.DTYPE_FLOAT32, "bfloat16": run_pb2.DTYPE_BFLOAT16}
+
+
+def device_facts() -> trainer_pb2.Device:
+    """The device a run here trains on: its memory in bytes, and the dtype that `auto` chooses, with the reason."""
+    name = default_device()
+    dtype, reason = choose_dtype("auto", name)
+    free, total = _memory(name)
+    return trainer_pb2.Device(
+        name=name,
+        description=_description(name),
+        memory_bytes=total,
+        free_memory_bytes=free,
+        dtype=DTYPES[dtype],
+        dtype_reason=reason,
+        threads=available_threads(),
+    )
+
+
+def _memory(name: str) -> tuple[int, int]:
+    if name.startswith("cuda"):
+        return torch.cuda.mem_get_info(name)
+    memory = psutil.virtual_memory()
+    return memory.available, memory.total
+
+
+def _description(name: str) -> str:
+    if name.startswith("cuda"):
+        return torch.cuda.get_device_name(name)
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.machine()

@@ -1,0 +1,189 @@
+"""One frozen model, many adapter rows: forward and backward of all rows of a micro-batch at once.
+
+Shapes: G rows (K fits x D tasks), P weights a row, N packed rows of a micro-batch, T tokens, H hidden size, M scored
+positions, R rank, I in, O out. Row n of a micro-batch is read through adapter row `row_index[n]`.
+
+The engine replaces the target modules of the model it is given until `close`. Rows meet nowhere: the likelihood
+gradient of a row is exactly 0 for another row's documents. Nothing waits for the device inside `accumulate`.
+docs/method.md, section 2.
+"""
+
+import warnings
+from collections.abc import Sequence
+from itertools import accumulate as running_sum
+
+import torch
+from torch import Tensor, nn
+
+from bora_trainer.adapters.lora import AdaptedLinear, Lora
+from bora_trainer.cross_entropy import nats_of_targets
+from bora_trainer.data.batches import PackedBatch
+from bora_trainer.errors import TrainerError
+from bora_trainer.models import LoadedModel
+from bora_trainer.output_embedding import find_output_embedding
+from bora_trainer.spec import AdapterSpec
+
+RowIndex = range | Sequence[int]
+
+# Gradients are views of the flat tensor on purpose: one update runs over all of them.
+warnings.filterwarnings("ignore", message="grad and param do not obey the gradient layout contract")
+
+
+class Engine:
+    """Attaches adapter rows to a loaded model.
+
+    Raises `TrainerError("unmatched_module")` when the targets match nothing, `TrainerError("model_unsupported")` when
+    the model's logits are not those of its output embedding.
+    """
+
+    def __init__(self, loaded: LoadedModel, adapter: AdapterSpec) -> None:
+        self.loaded = loaded
+        self.lora = Lora.of(loaded.model, adapter)
+        self.layout = self.lora.layout
+        self.parameters_per_row = self.layout.parameters
+        self._body: nn.Module = loaded.model.base_model
+        self._output = find_output_embedding(loaded.model)
+        self._device = next(loaded.model.parameters()).device
+        self._longest = _longest_document(loaded.model.config)
+        self._refuse_targets_outside_body()
+        self._adapted = [self._adapt(name) for name in self.lora.modules]
+
+    def initial(self, seed: int) -> Tensor:
+        """The start of every row of a fit, [P], float32 on the CPU. docs/method.md, section 5."""
+        return self.lora.initial(seed)
+
+    def accumulate(
+        self, rows_GP: Tensor, gradient_GP: Tensor, batch: PackedBatch, row_index: RowIndex, weights_N: Tensor
+    ) -> Tensor:
+        """Adds d(sum_n weights_n nats_n)/d rows to `gradient_GP` and returns the unweighted nats_n, [N], detached.
+
+        nats_n is the sum over the scored tokens of packed row n. Raises `TrainerError("document_too_long")`.
+        """
+        self._check(batch, row_index)
+        span = _span(row_index)
+        factors = self._factors(rows_GP, span)
+        if isinstance(span, slice):
+            self._preset_gradients(factors, gradient_GP, span)
+        nats_M, row_M, _ = self._forward(batch, factors)
+        if nats_M.numel() > 0:
+            nats_M.backward(weights_N.to(nats_M)[row_M])
+        if not isinstance(span, slice):
+            self._scatter_gradients(factors, gradient_GP, span)
+        nats_N = torch.zeros(len(row_index), dtype=torch.float64, device=self._device)
+        return nats_N.index_add_(0, row_M, nats_M.detach().double())
+
+    @torch.no_grad()
+    def nats(self, rows_GP: Tensor | None, batch: PackedBatch, row_index: RowIndex) -> list[float]:
+        """Nats of each document, in the order of `batch.documents`; `rows_GP` None: the base model alone."""
+        self._check(batch, row_index)
+        factors = None if rows_GP is None else self._factors(rows_GP, _span(row_index))
+        nats_M, row_M, segment_M = self._forward(batch, factors)
+        counts = [len(documents) for documents in batch.documents]
+        first_N = torch.tensor([0, *running_sum(counts)][:-1], device=self._device)
+        sums = torch.zeros(sum(counts), dtype=torch.float64, device=self._device)
+        return sums.index_add_(0, first_N[row_M] + segment_M, nats_M.double()).tolist()
+
+    def close(self) -> None:
+        """Gives the model its own modules back."""
+        for name, adapted in zip(self.lora.modules, self._adapted, strict=True):
+            self.loaded.model.set_submodule(name, adapted.base)
+
+    def _adapt(self, name: str) -> AdaptedLinear:
+        adapted = AdaptedLinear(self.loaded.model.get_submodule(name), self.lora.scale)
+        self.loaded.model.set_submodule(name, adapted)
+        return adapted
+
+    def _refuse_targets_outside_body(self) -> None:
+        inside = {id(module) for module in self._body.modules()}
+        outside = [name for name in self.lora.modules if id(self.loaded.model.get_submodule(name)) not in inside]
+        if outside:
+            raise TrainerError(
+                "unmatched_module",
+                f"{', '.join(outside)} is the output embedding, which stays frozen",
+                "choose targets among the decoder layers' modules",
+            )
+
+    def _check(self, batch: PackedBatch, row_index: RowIndex) -> None:
+        assert len(row_index) == batch.tokens.shape[0], "one adapter row for each packed row"
+        longest = max((len(document.tokens) for row in batch.documents for document in row), default=0)
+        if self._longest is not None and longest > self._longest:
+            raise TrainerError(
+                "document_too_long",
+                f"a document has {longest} tokens, the model attends to {self._longest}",
+                f"set data.maxTokens to at most {self._longest}",
+            )
+
+    def _factors(self, rows_GP: Tensor, span: slice | Tensor) -> list[tuple[Tensor, Tensor]]:
+        """A [N, R, I] and B [N, O, R] of each adapted module: leaves of the graph that share memory with the rows."""
+        rows_NP = rows_GP[span] if isinstance(span, slice) else rows_GP.index_select(0, span.to(rows_GP.device))
+        wanted = torch.is_grad_enabled()
+        views = [slot.view(rows_NP).detach().requires_grad_(wanted) for slot in self.layout.slots]
+        return list(zip(views[::2], views[1::2], strict=True))
+
+    def _preset_gradients(self, factors: list[tuple[Tensor, Tensor]], gradient_GP: Tensor, rows: slice) -> None:
+        """Makes autograd add into the flat gradient itself."""
+        leaves = [leaf for pair in factors for leaf in pair]
+        for slot, leaf in zip(self.layout.slots, leaves, strict=True):
+            leaf.grad = slot.view(gradient_GP[rows])
+
+    def _scatter_gradients(self, factors: list[tuple[Tensor, Tensor]], gradient_GP: Tensor, rows: Tensor) -> None:
+        """The same where an adapter row occurs twice or rows are not neighbours."""
+        leaves = [leaf for pair in factors for leaf in pair]
+        for slot, leaf in zip(self.layout.slots, leaves, strict=True):
+            if leaf.grad is not None:
+                slot.view(gradient_GP).index_add_(0, rows.to(gradient_GP.device), leaf.grad)
+
+    def _forward(
+        self, batch: PackedBatch, factors: list[tuple[Tensor, Tensor]] | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Nats of the scored tokens, with the packed row and the document slot of each: three [M]."""
+        row_M, place_M = batch.scored.nonzero(
+            as_tuple=True
+        )  # on the CPU, where the batch lies: no waiting for the device
+        row_M, place_M = row_M.to(self._device), place_M.to(self._device)
+        batch = batch.to(self._device)
+        tokens, segments = batch.tokens, batch.segments
+        hidden_NTH = self._hidden(batch, factors)
+        nats_M = nats_of_targets(hidden_NTH[row_M, place_M - 1], tokens[row_M, place_M], self._output)
+        return nats_M, row_M, segments[row_M, place_M]
+
+    def _hidden(self, batch: PackedBatch, factors: list[tuple[Tensor, Tensor]] | None) -> Tensor:
+        """The last hidden states, [N, T, H]."""
+        mask = attention_mask(batch.segments, self.loaded.attention, self.loaded.dtype)
+        for module, pair in zip(self._adapted, factors or [None] * len(self._adapted), strict=True):
+            module.factors = pair
+        try:
+            return self._body(
+                input_ids=batch.tokens, position_ids=batch.positions, attention_mask=mask, use_cache=False
+            )[0]
+        finally:
+            for module in self._adapted:
+                module.factors = None
+
+
+def attention_mask(segments_NT: Tensor, attention: str, dtype: torch.dtype) -> Tensor:
+    """Causal within each document, blind to the others: [N, 1, T, T]. Pads see earlier pads, so no row is empty.
+
+    Additive for "eager" attention, true where a token is seen for "sdpa".
+    """
+    length = segments_NT.shape[1]
+    causal_TT = torch.ones(length, length, dtype=torch.bool, device=segments_NT.device).tril()
+    seen = (segments_NT[:, None, :, None] == segments_NT[:, None, None, :]) & causal_TT
+    if attention == "sdpa":
+        return seen
+    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, torch.finfo(dtype).min)
+
+
+def _span(row_index: RowIndex) -> slice | Tensor:
+    """A slice where the rows are neighbours in order: only then a tensor of all rows is a view."""
+    first = row_index[0]
+    if list(row_index) == list(range(first, first + len(row_index))):
+        return slice(first, first + len(row_index))
+    return torch.tensor(list(row_index))
+
+
+def _longest_document(config: object) -> int | None:
+    """Tokens to which every layer attends with a plain causal mask: the context, or a sliding window if shorter."""
+    window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
+    limits = [limit for limit in (getattr(config, "max_position_embeddings", None), window) if limit]
+    return min(limits, default=None)

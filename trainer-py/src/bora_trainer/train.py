@@ -1,0 +1,184 @@
+"""One run: all fits of a pack, all tasks, on one frozen base. The file to read first.
+
+A step adds every row's gradients (gradients.py, engine.py) and applies them under the prior (hierarchical_adam.py,
+prior.py). What is due next follows from the state alone, so a run that is stopped and resumed from a checkpoint yields
+the same numbers as one that is not. docs/method.md section 3.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from pathlib import Path
+
+from bora.trainer.v1 import event_pb2
+from bora.trainer.v1.event_pb2 import Event
+from bora_trainer import checkpoint, trial_results
+from bora_trainer.data import Dataset
+from bora_trainer.engine import Engine
+from bora_trainer.errors import TrainerError
+from bora_trainer.evaluate import evaluate
+from bora_trainer.learning_rate import learning_rate
+from bora_trainer.models import LoadedModel
+from bora_trainer.objective import macro_nats_per_token
+from bora_trainer.progress import rows_of_fits
+from bora_trainer.run import Run, peak_memory_bytes
+from bora_trainer.spec import RunSpec
+from bora_trainer.training_state import TrainingState
+
+_ENDED = {"validation": event_pb2.ENDED_VALIDATION, "limit": event_pb2.ENDED_LIMIT}
+
+
+def train(
+    spec: RunSpec,
+    loaded: LoadedModel,
+    dataset: Dataset,
+    run_folder: Path,
+    resume_step: int = 0,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Event]:
+    """Trains `spec.fits` and yields what happens; `spec.execution` must be set.
+
+    With `resume_step` it goes on from the newest whole checkpoint up to that step. When `stop()` turns true, asked
+    between micro-batches, it drops the unfinished step or evaluation, saves the last whole step and ends with
+    run_failed (drained). Raises `TrainerError` for whatever else ends the whole run.
+    """
+    began = time.monotonic()
+    engine = Engine(loaded, spec.adapter)
+    try:
+        run = Run.prepare(spec, dataset, run_folder, engine, stop)
+        state = run.begin(resume_step)
+        yield run.started(state)
+        try:
+            base = (yield from _score_base(run)) if spec.evaluate_base else None
+            while state.fits:
+                yield from _next(run, state)
+        except TrainerError as error:
+            if error.code != "drained":
+                raise
+            yield from _drain(run, state, error)
+        else:
+            yield Event(run_done=event_pb2.RunDone(
+                manifest=base, seconds=time.monotonic() - began, peak_memory_bytes=peak_memory_bytes(engine)
+            ))  # fmt: skip
+    finally:
+        engine.close()
+
+
+def _next(run: Run, state: TrainingState) -> Iterator[Event]:
+    """Does the one thing that is due."""
+    ended = state.first_ended()
+    if ended is not None:
+        yield from _finish(run, state, ended)
+    elif state.evaluation_due(run.train):
+        yield from _evaluate(run, state)
+    elif state.checkpoint_due(run.train):
+        yield _save(run, state)
+    else:
+        yield from _step(run, state)
+
+
+def _step(run: Run, state: TrainingState) -> Iterator[Event]:
+    """One optimiser step of all fits. A fit whose gradients are not finite leaves; the others go on."""
+    began, step = time.perf_counter(), state.step + 1
+    nats_G, tokens = run.gradients(state.optimiser, [fit.seed for fit in state.fits], step)
+    finite = state.optimiser.finite_fits()
+    if not all(finite):
+        yield from run.progress.close(state.step, state.trial_ids)
+        nats_G, tokens = rows_of_fits(nats_G, tokens, [k for k, ok in enumerate(finite) if ok], state.tasks)
+        yield from _fail(state, [k for k, ok in enumerate(finite) if not ok], step, "gradients")
+        if not state.fits:
+            return
+    state.optimiser.step(learning_rate(run.train, step))
+    state.step = step
+    run.progress.add(nats_G, tokens, time.perf_counter() - began)
+    if run.progress.due or state.evaluation_due(run.train):
+        yield from run.progress.close(step, state.trial_ids)
+
+
+def _evaluate(run: Run, state: TrainingState) -> Iterator[Event]:
+    """Validation of every fit while it trains: keeps the best rows, decides which fits have ended."""
+    began = time.perf_counter()
+    found = evaluate(run.engine, state.optimiser.rows_GP, run.validation * len(state.fits), stop=run.stop)
+    each = len(found) // len(state.fits)
+    seconds = (time.perf_counter() - began) / len(state.fits)
+    state.evaluated_step = state.step
+    diverged: list[int] = []
+    events: list[Event] = []
+    for place, stopping in enumerate(state.stopping):
+        tasks = trial_results.by_task(found[place * each : (place + 1) * each], state.tasks)
+        macro = macro_nats_per_token((task.nats, task.tokens) for task in tasks)
+        if not math.isfinite(macro):
+            diverged.append(place)
+            continue
+        best = stopping.update(macro, state.step, patience=run.train.patience, last_step=run.train.max_steps)
+        if best:
+            state.keep_best(place)
+        events.append(Event(trial_id=stopping.trial_id, evaluated=event_pb2.Evaluated(
+            scored=event_pb2.SCORED_TASK, split=event_pb2.SPLIT_VALIDATION, step=state.step, tasks=tasks, best=best,
+            complete=run.train.validation_documents == 0, seconds=seconds,
+        )))  # fmt: skip
+    yield from events
+    yield from _fail(state, diverged, state.step, "validation nats")
+
+
+def _finish(run: Run, state: TrainingState, place: int) -> Iterator[Event]:
+    """Scores the best rows of a fit on everything held out, writes its files, and takes it out."""
+    fit, stopping = state.fits[place], state.stopping[place]
+    rows_DP, mean_P = state.best_rows_KDP[place], state.best_mean_KP[place]
+    try:
+        results = trial_results.score_trial(run.engine, run.dataset, rows_DP, mean_P, fit.tau, run.stop)
+    except TrainerError as error:
+        if error.code != "diverged":
+            raise
+        yield from _fail(state, [place], state.step, "held-out nats of the best step")
+        return
+    manifest = trial_results.write_trial(run.folder, fit.trial_id, run.engine, run.dataset, rows_DP, mean_P, results)
+    ended = _ENDED[stopping.ended or "limit"]
+    state.leave([place])
+    for scored in results:
+        yield Event(trial_id=fit.trial_id, evaluated=scored.evaluated(stopping.best_step, state.tasks))
+    yield Event(trial_id=fit.trial_id, trial_done=event_pb2.TrialDone(
+        steps=state.step, best_step=stopping.best_step, ended=ended, validation_nats_per_token=stopping.best_nats,
+        manifest=manifest,
+    ))  # fmt: skip
+
+
+def _fail(state: TrainingState, places: Sequence[int], step: int, what: str) -> Iterator[Event]:
+    """Takes out fits whose numbers are no longer finite."""
+    fits = [state.fits[place] for place in places]
+    if fits:
+        state.leave(places)
+    for fit in fits:
+        failure = event_pb2.Failure(
+            code="diverged", domain=event_pb2.DOMAIN_USER, hint="lower train.learningRate or add train.warmupSteps",
+            message=f"tau {fit.tau:g}, seed {fit.seed}: {what} are not finite at step {step}",
+        )  # fmt: skip
+        yield Event(trial_id=fit.trial_id, trial_failed=event_pb2.TrialFailed(failure=failure, step=step))
+
+
+def _save(run: Run, state: TrainingState) -> Event:
+    artifact = checkpoint.save(run.folder, state.checkpoint())
+    state.saved_step = state.step
+    return Event(checkpoint_saved=event_pb2.CheckpointSaved(step=state.step, artifact=artifact))
+
+
+def _drain(run: Run, state: TrainingState, reason: TrainerError) -> Iterator[Event]:
+    yield from run.progress.close(state.step, state.trial_ids)
+    if state.step > state.saved_step:
+        yield _save(run, state)
+    failure = event_pb2.Failure(code=reason.code, domain=event_pb2.DOMAIN_CONTROLLER, message=reason.message,
+                                hint="the same command again goes on from here")  # fmt: skip
+    yield Event(run_failed=event_pb2.RunFailed(failure=failure, drained=True))
+
+
+def _score_base(run: Run) -> Generator[Event, None, event_pb2.Artifact]:
+    """Scores the base model alone, or reads what an earlier attempt found. Returns the manifest."""
+    results = trial_results.read_base(run.folder, run.dataset)
+    if results is None:
+        results = trial_results.score(run.engine, run.dataset, "base", None, run.stop)
+    manifest = trial_results.write_base(run.folder, run.dataset, results)
+    for scored in results:
+        yield Event(evaluated=scored.evaluated(0, len(run.dataset.tasks)))
+    return manifest
