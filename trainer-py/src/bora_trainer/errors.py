@@ -1,8 +1,8 @@
 """The one error class of the trainer.
 
 A `TrainerError` carries what a person needs to act: a stable `code` (one section each in docs/errors.md), a `message`
-with the numbers and a `hint` that says what to change. `domain` tells the scheduler who is at fault, and with it whether
-trying again can help.
+with the numbers and a `hint` that says what to change. `domain` tells the scheduler who is at fault, and with it
+whether trying again can help.
 """
 
 from typing import Literal

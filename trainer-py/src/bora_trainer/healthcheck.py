@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 
 from bora_trainer.authentication import read_token
 from bora_trainer.errors import TrainerError
@@ -18,7 +18,12 @@ def check(ready_file: Path, token_file: Path, service: str, seconds: float) -> s
     """The serving status of `service` ("" is the process itself), in the health protocol's words."""
     address = json.loads(ready_file.read_text(encoding="utf-8"))["address"]
     with grpc.insecure_channel(address) as channel:
-        answer = health_pb2_grpc.HealthStub(channel).Check(
+        ask = channel.unary_unary(  # the generated stub's own call: its attributes have no types
+            "/grpc.health.v1.Health/Check",
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        )
+        answer = ask(
             health_pb2.HealthCheckRequest(service=service),
             timeout=seconds,
             metadata=(("authorization", read_token(token_file).header),),

@@ -1,7 +1,7 @@
 """What a run trains, as frozen data. The only reader of request messages.
 
-Each class mirrors the message of the same name in proto/bora/trainer/v1/run.proto and is made by its `from_proto`, which
-checks everything the trainer relies on and raises `TrainerError("spec_invalid")` with the field, the value and what was
+Each class mirrors the message of the same name in proto/bora/trainer/v1/run.proto and is made by its `from_proto`,
+which checks everything the trainer relies on and raises `TrainerError("spec_invalid")` with the field, the value and what was
 expected. Enum values are the words of the experiment file. Defaults live in the experiment file's schema, never here.
 """
 
@@ -265,7 +265,7 @@ class DataSpec:
 
 @dataclass(frozen=True, slots=True)
 class AdapterSpec:
-    """LoRA of `rank` with scale alpha/rank ("lora") or alpha/sqrt(rank) ("rslora") on modules whose name ends in a target."""
+    """LoRA of `rank` with scale alpha/rank ("lora") or alpha/sqrt(rank) ("rslora") on modules named like a target."""
 
     family: AdapterFamily
     rank: int
@@ -360,8 +360,9 @@ class RunSpec:
         ids = [fit.trial_id for fit in fits]
         _require(len(set(ids)) == len(ids), "fits.trial_id", ids, "distinct ids")
         if train.sampler == "groups":
-            _require(train.tokens_per_task >= data.max_tokens, "train.tokens_per_task", train.tokens_per_task,
-                     f"at least data.max_tokens = {data.max_tokens}, so that every document fits in a group")  # fmt: skip
+            fits_all = f"at least data.max_tokens = {data.max_tokens}, so that every document fits in a group"
+            enough = train.tokens_per_task >= data.max_tokens
+            _require(enough, "train.tokens_per_task", train.tokens_per_task, fits_all)
         return cls(
             message.run_id, ModelSource.from_proto(message.model), data, AdapterSpec.from_proto(message.adapter),
             PriorSpec.from_proto(message.prior), train, fits, message.evaluate_base,

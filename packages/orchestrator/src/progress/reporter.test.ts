@@ -49,8 +49,11 @@ describe("lines, for logs", () => {
   test("a test perplexity is not shown while trials train", () => {
     const terminal = terminalAt(begin);
     const reporter = lineReporter(terminal);
-    const trial = { kind: "evaluated", trialId: "trial0", scored: "task", split: "test", step: 50, tasks: [] } as const;
-    const events = eventsOf([planned, { ...trial, natsPerToken: 4.2, best: true, complete: true, seconds: 1 }]);
+    const trial = { kind: "evaluated", trialId: "trial0", scored: "task", split: "test", step: 50 } as const;
+    const events = eventsOf([
+      planned,
+      { ...trial, tasks: [], natsPerToken: 4.2, best: true, complete: true, seconds: 1 },
+    ]);
     for (const event of events) reporter.event(event);
     expect(terminal.outLines).toHaveLength(1);
   });
