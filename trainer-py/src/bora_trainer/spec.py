@@ -1,8 +1,9 @@
 """What a run trains, as frozen data. The only reader of request messages.
 
 Each class mirrors the message of the same name in proto/bora/trainer/v1/run.proto and is made by its `from_proto`,
-which checks everything the trainer relies on and raises `TrainerError("spec_invalid")` with the field, the value and what was
-expected. Enum values are the words of the experiment file. Defaults live in the experiment file's schema, never here.
+which checks everything the trainer relies on and raises `TrainerError("spec_invalid")` with the field, the value and
+what was expected. Enum values are the words of the experiment file. Defaults live in the experiment file's schema,
+never here.
 """
 
 import math
