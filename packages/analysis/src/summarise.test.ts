@@ -20,7 +20,7 @@ describe("summarise", () => {
     expect(results.trials[1]?.priorMean?.test.macroPerplexity).toBeCloseTo(Math.exp(3.2), 10);
     expect(results.base?.validation.macroPerplexity).toBeCloseTo(Math.exp(5), 10);
     expect(results.best).toMatchObject({ trialId: "tau-10000-0", tau: 1e4 });
-    expect(results.warnings).toEqual(["1 of 104 documents was cut"]);
+    expect(results.warnings).toEqual(["1 of 104 documents was cut", expect.stringMatching(/^one seed: /)]);
     expect(SweepResults.parse(results)).toEqual(results);
   });
 
@@ -100,7 +100,17 @@ describe("summarise", () => {
     expect(results.warnings.slice(1)).toEqual([
       expect.stringMatching(/^tau = 100 ended at the step limit \(400 steps\)/),
       expect.stringMatching(/^tau = inf did not beat the base model on validation \(148.4\)/),
+      expect.stringMatching(/^one seed: the intervals/),
     ]);
+    const seeds = summarise(
+      facts([
+        [trial(0), 3, 3],
+        [trial(0, { seed: 1 }), 3, 3],
+        [trial(Infinity), 3.1, 3.1],
+        [trial(Infinity, { seed: 1 }), 3.1, 3.1],
+      ]),
+    );
+    expect(seeds.warnings.filter((warning) => warning.startsWith("one seed"))).toEqual([]);
     const edge = summarise(
       facts([
         [trial(100), 3, 3],

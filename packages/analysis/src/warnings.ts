@@ -47,6 +47,16 @@ function unfinished(trials: readonly TrialResult[]): string[] {
     });
 }
 
+/** The bootstrap resamples documents and, where there are several, seeds: with one seed half of the noise is unseen. */
+function oneSeed(trials: readonly TrialResult[], best: SweepResults["best"]): string[] {
+  const seeds = new Set(trials.map(({ seed }) => seed)).size;
+  if (best === null || best.against.length === 0 || seeds > 1) return [];
+  return [
+    "one seed: the intervals say how the difference varies with the held-out documents, not from one training to the " +
+      "next; add seeds to train.seeds",
+  ];
+}
+
 /** What a reader of the numbers must know before trusting them. */
 export function resultWarnings(
   results: Pick<SweepResults, "trials" | "best" | "base">,
@@ -59,5 +69,6 @@ export function resultWarnings(
     ...stepLimit(trials),
     ...worseThanBase(trials, base),
     ...edge(trials, best),
+    ...oneSeed(trials, best),
   ];
 }
