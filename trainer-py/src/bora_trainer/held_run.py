@@ -5,6 +5,7 @@ training -> stopping (drain: asked, or the lease lapsed) -> ended (its events ca
 
 import asyncio
 import logging
+import shutil
 import signal
 from collections.abc import AsyncIterator, Sequence
 
@@ -45,6 +46,7 @@ class HeldRun:
         self._child = child
         self._changed = asyncio.Event()
         self._finished = False  # the outcome is in the log
+        self._done = False  # and it is run_done: nothing will be resumed
         self._abandoned = False
         self._killed = False
         self._tasks = [asyncio.create_task(self._supervise()), asyncio.create_task(self._watch_lease())]
@@ -101,6 +103,8 @@ class HeldRun:
             outcome = await self._outcome()
             if not (self._finished or self._abandoned):
                 await self._store([self._run_failed(outcome)])
+            if self._done:  # their size is 24 bytes a weight and row, twice
+                await asyncio.to_thread(shutil.rmtree, self._log.path.parent / "checkpoints", ignore_errors=True)
         except Exception:
             logger.exception("run %s ends without its outcome in the log", self.run_id)
         finally:
@@ -147,8 +151,8 @@ class HeldRun:
                 self.step = event.run_started.step
             case "steps_done":
                 self.step = event.steps_done.step
-            case "run_done" | "run_failed":
-                self._finished = True
+            case "run_done" | "run_failed" as outcome:
+                self._finished, self._done = True, outcome == "run_done"
             case _:
                 pass
 

@@ -4,6 +4,8 @@ import hashlib
 
 from trainer_under_test import TrainerUnderTest, refusal, spec
 
+from bora.trainer.v1 import trainer_pb2
+
 DOCUMENTS = "trials/trial-0/documents.jsonl"
 
 
@@ -25,8 +27,17 @@ def test_a_listed_file_comes_in_chunks_with_its_sha256_last(trainer: TrainerUnde
         rest = list(trainer.call("ReadArtifact", run_id=run_id, path=DOCUMENTS, offset=offset))
         assert b"".join(answer.chunk for answer in rest) == content[offset:]
         assert rest[-1].sha256 == answers[-1].sha256
-    for path in ("trials/trial-0/manifest.json", "checkpoints/step-000002/state.json"):
-        assert list(trainer.call("ReadArtifact", run_id=run_id, path=path))[-1].sha256
+    assert list(trainer.call("ReadArtifact", run_id=run_id, path="trials/trial-0/manifest.json"))[-1].sha256
+
+
+def test_a_checkpoint_can_be_read_until_its_run_is_done(trainer: TrainerUnderTest) -> None:
+    run = spec(steps=500)
+    trainer.start(run)
+    saved = trainer.until(run.run_id, "checkpoint_saved").checkpoint_saved.artifact
+    assert list(trainer.call("ReadArtifact", run_id=run.run_id, path=saved.path))[-1].sha256 == saved.sha256
+    trainer.call("Cancel", run_id=run.run_id, attempt=1, mode=trainer_pb2.CANCEL_MODE_DRAIN)
+    trainer.events(run.run_id)
+    assert list(trainer.call("ReadArtifact", run_id=run.run_id, path=saved.path))[-1].sha256 == saved.sha256
 
 
 def test_everything_else_is_refused(trainer: TrainerUnderTest) -> None:

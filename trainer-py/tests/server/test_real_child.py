@@ -46,6 +46,7 @@ def test_inspect_then_train_and_fetch_every_file(launch: Launch, tiny: Tiny) -> 
     events = trainer.events(run.run_id)
     assert bodies(events)[0] == "run_started" and bodies(events)[-1] == "run_done", events[-1]
     assert events[0].run_started.parameters_per_row == inspected.parameters_per_row
+    assert "checkpoint_saved" in bodies(events) and not (trainer.run_root / run.run_id / "checkpoints").exists()
     manifests = [done.manifest for done in numbers(events)]
     assert len(manifests) == 2
     for manifest in manifests:
