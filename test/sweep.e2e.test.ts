@@ -2,7 +2,16 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from "node:path";
 import { parquetReadObjects } from "hyparquet";
 import { beforeAll, describe, expect, it } from "vitest";
-import { makeTinyData, processesOf, resultsOf, run, startUntil, writeExperiment } from "./fixtures/command-line.js";
+import {
+  killAndLetTheLeaseLapse,
+  makeTinyData,
+  processesOf,
+  resultsOf,
+  run,
+  short,
+  startUntil,
+  writeExperiment,
+} from "./fixtures/command-line.js";
 
 const minutes = (n: number) => n * 60_000;
 let folder = "";
@@ -136,6 +145,22 @@ describe("bora sweep with a real trainer on a tiny model", () => {
   );
 
   it(
+    "gives the same results when the orchestrator is killed and the trainer has left, its lease lapsed",
+    async () => {
+      const spec = writeExperiment(folder, "long", { train: { ...short, maxSteps: 400, evaluateEvery: 40 } });
+      const [whole, where] = [join(folder, "long-undisturbed"), join(folder, "lapsed")];
+      expect((await run("sweep", "--spec", spec, "--out", whole)).exitCode).toBe(0);
+      await killAndLetTheLeaseLapse(spec, where, 6_000);
+      const [runId = ""] = readdirSync(join(where, "trainer/runs"));
+      expect(readdirSync(join(where, "trainer/runs", runId))).toContain("checkpoints"); // it left before its run was done
+      expect((await run("sweep", "--spec", spec, "--out", where)).exitCode).toBe(0);
+      const [name = ""] = readdirSync(where).filter((entry) => entry.startsWith("long-"));
+      expect(resultsOf(where, name)).toEqual(resultsOf(whole, name));
+    },
+    minutes(5),
+  );
+
+  it(
     "drains on Ctrl-C, ends with 130, and goes on to the same results",
     async () => {
       const where = join(folder, "interrupted");
@@ -166,7 +191,7 @@ describe("bad input ends with 2, one error and nothing written", () => {
       out,
     );
     expect(exitCode).toBe(2);
-    expect(existsSync(join(out, sweepIn(folder) || "none"))).toBe(false);
+    expect(existsSync(out) ? readdirSync(out).filter((entry) => entry.startsWith("refused-")) : []).toEqual([]);
     return stderr;
   };
   const csv = (columns: object, more: object = {}) => ({
