@@ -1,5 +1,6 @@
 """Tiny random models of each family, PEFT twins of a row, and random documents. No downloads, seconds at most."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -65,7 +66,7 @@ FAMILIES = tuple(CONFIGS)
 def tiny_model(family: str, seed: int = 0) -> PreTrainedModel:
     torch.manual_seed(seed)
     attention = "eager" if family == "gemma2" else "sdpa"
-    model = AutoModelForCausalLM.from_config(CONFIGS[family], attn_implementation=attention)
+    model = AutoModelForCausalLM.from_config(copy.deepcopy(CONFIGS[family]), attn_implementation=attention)
     return model.requires_grad_(False).eval()
 
 

@@ -15,6 +15,7 @@ from itertools import accumulate as running_sum
 import torch
 from torch import Tensor, nn
 
+from bora_trainer import attention
 from bora_trainer.adapters.lora import AdaptedLinear, Lora
 from bora_trainer.cross_entropy import nats_of_targets
 from bora_trainer.data.batches import PackedBatch
@@ -36,7 +37,8 @@ class Engine:
     the model's logits are not those of its output embedding.
     """
 
-    def __init__(self, loaded: LoadedModel, adapter: AdapterSpec) -> None:
+    def __init__(self, loaded: LoadedModel, adapter: AdapterSpec, *, plain_attention: bool = False) -> None:
+        """`plain_attention`: the model's own, over whole rows with a mask, even where `attention` could do."""
         self.loaded = loaded
         self.lora = Lora.of(loaded.model, adapter)
         self.layout = self.lora.layout
@@ -46,6 +48,7 @@ class Engine:
         self._device = next(loaded.model.parameters()).device
         self._longest = _longest_document(loaded.model.config)
         self._refuse_targets_outside_body()
+        self.attends_documents = not plain_attention and attention.install(loaded.model)
         self._adapted = [self._adapt(name) for name in self.lora.modules]
 
     def initial(self, seed: int) -> Tensor:
@@ -84,7 +87,9 @@ class Engine:
         return sums.index_add_(0, first_N[row_M] + segment_M, nats_M.double()).tolist()
 
     def close(self) -> None:
-        """Gives the model its own modules back."""
+        """Gives the model its own modules and attention back."""
+        if self.attends_documents:
+            attention.switch(self.loaded.model, self.loaded.attention)
         for name, adapted in zip(self.lora.modules, self._adapted, strict=True):
             self.loaded.model.set_submodule(name, adapted.base)
 
@@ -149,29 +154,20 @@ class Engine:
 
     def _hidden(self, batch: PackedBatch, factors: list[tuple[Tensor, Tensor]] | None) -> Tensor:
         """The last hidden states, [N, T, H]."""
-        mask = attention_mask(batch.segments, self.loaded.attention, self.loaded.dtype)
+        inputs = {"input_ids": batch.tokens, "position_ids": batch.positions, "use_cache": False}
         for module, pair in zip(self._adapted, factors or [None] * len(self._adapted), strict=True):
             module.factors = pair
         try:
-            return self._body(
-                input_ids=batch.tokens, position_ids=batch.positions, attention_mask=mask, use_cache=False
-            )[0]
+            if self.attends_documents:
+                with attention.attending(
+                    attention.DocumentLayout.of(batch.lengths, batch.tokens.shape[1], self._device)
+                ):
+                    return self._body(**inputs)[0]
+            mask = attention.plain_attention_mask(batch.segments, self.loaded.attention, self.loaded.dtype)
+            return self._body(**inputs, attention_mask=mask)[0]
         finally:
             for module in self._adapted:
                 module.factors = None
-
-
-def attention_mask(segments_NT: Tensor, attention: str, dtype: torch.dtype) -> Tensor:
-    """Causal within each document, blind to the others: [N, 1, T, T]. Pads see earlier pads, so no row is empty.
-
-    Additive for "eager" attention, true where a token is seen for "sdpa".
-    """
-    length = segments_NT.shape[1]
-    causal_TT = torch.ones(length, length, dtype=torch.bool, device=segments_NT.device).tril()
-    seen = (segments_NT[:, None, :, None] == segments_NT[:, None, None, :]) & causal_TT
-    if attention == "sdpa":
-        return seen
-    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, torch.finfo(dtype).min)
 
 
 def _span(row_index: RowIndex) -> slice | Tensor:

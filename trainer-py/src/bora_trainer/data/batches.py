@@ -34,6 +34,11 @@ class PackedBatch:
     def scored_tokens(self) -> int:
         return sum(document.scored for row in self.documents for document in row)
 
+    @property
+    def lengths(self) -> list[list[int]]:
+        """Tokens of each document, by row."""
+        return [[len(document.tokens) for document in row] for row in self.documents]
+
     def to(self, device: torch.device | str) -> "PackedBatch":
         tensors = (self.tokens, self.positions, self.segments, self.scored)
         return PackedBatch(*(tensor.to(device, non_blocking=True) for tensor in tensors), documents=self.documents)
