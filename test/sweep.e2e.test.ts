@@ -147,7 +147,7 @@ describe("bora sweep with a real trainer on a tiny model", () => {
   it(
     "gives the same results when the orchestrator is killed and the trainer has left, its lease lapsed",
     async () => {
-      const spec = writeExperiment(folder, "long", { train: { ...short, maxSteps: 400, evaluateEvery: 40 } });
+      const spec = writeExperiment(folder, "long", { train: { ...short, maxSteps: 600, evaluateEvery: 60 } });
       const [whole, where] = [join(folder, "long-undisturbed"), join(folder, "lapsed")];
       expect((await run("sweep", "--spec", spec, "--out", whole)).exitCode).toBe(0);
       await killAndLetTheLeaseLapse(spec, where, 6_000);
