@@ -10,6 +10,7 @@ from bora_trainer.data.batches import PackedBatch, pack
 from bora_trainer.engine import Engine
 from bora_trainer.errors import TrainerError
 from bora_trainer.evaluate import evaluate
+from bora_trainer.micro_batch_size import MicroBatchSize
 
 TASKS = 3
 DOCUMENTS = [documents([9, 4, 6], 0), documents([13, 5], 1), documents([3, 2, 2, 7], 2)]
@@ -33,8 +34,8 @@ def test_micro_batches_of_an_evaluation_change_no_nats() -> None:
     engine = Engine(loaded(tiny_model("qwen2")), adapter("qwen2"))
     rows = random_rows(engine, TASKS)
     many = [documents(range(2, 40), task) for task in range(TASKS)]
-    whole = evaluate(engine, rows, many, tokens_per_micro_batch=10**6)
-    split = evaluate(engine, rows, many, tokens_per_micro_batch=1)
+    whole = evaluate(engine, rows, many, size=MicroBatchSize(1, 10**6))
+    split = evaluate(engine, rows, many, size=MicroBatchSize(1, 1))
     assert [d.id for d, _ in whole] == [d.id for task in many for d in task] == [d.id for d, _ in split]
     torch.testing.assert_close(torch.tensor([n for _, n in whole]), torch.tensor([n for _, n in split]))
 
@@ -56,7 +57,7 @@ def test_evaluation_stops_between_micro_batches() -> None:
         return asked[-1]
 
     with pytest.raises(TrainerError) as raised:
-        evaluate(engine, None, DOCUMENTS, tokens_per_micro_batch=1, stop=stop)
+        evaluate(engine, None, DOCUMENTS, size=MicroBatchSize(1, 1), stop=stop)
     assert raised.value.code == "drained" and len(asked) == 3
 
 

@@ -16,6 +16,7 @@ from bora_trainer import artifacts
 from bora_trainer.adapters.peft_files import read_adapter
 from bora_trainer.engine import Engine
 from bora_trainer.evaluate import evaluate
+from bora_trainer.gradients import Gradients
 
 TAUS = (0.0, 1e2, math.inf)
 
@@ -35,6 +36,8 @@ def test_a_run_tells_what_happens_in_order(run):
     assert kinds[11:] == ["steps_done", *finish, "run_done"]
     assert sum(window.steps for window in bodies(events, "steps_done")) == 12
     assert bodies(events, "steps_done")[-1].step == 12
+    for window in bodies(events, "steps_done"):
+        assert window.real > window.tokens > 0, "a document's first token is read, not scored"
     assert [saved.step for saved in bodies(events, "checkpoint_saved")] == [3, 6, 9]
     started = bodies(events, "run_started")[0]
     assert (started.step, started.rows) == (0, len(TAUS) * len(DOCUMENTS))
@@ -190,17 +193,15 @@ def test_a_fit_that_leaves_does_not_change_the_nats_of_the_others(tiny, tmp_path
 
 def test_a_fit_that_diverges_leaves_and_the_others_go_on(tiny, run, tmp_path, monkeypatch):
     events, folder = run
-    accumulate, steps = Engine.accumulate, []
+    fill = Gradients.__call__
 
-    def poison(engine, rows_GP, gradient_GP, batch, row_index, weights_N):
-        found = accumulate(engine, rows_GP, gradient_GP, batch, row_index, weights_N)
-        if row_index[0] == 0:
-            steps.append(len(steps) + 1)
-            if len(steps) == 5:
-                gradient_GP[4, 0] = math.nan  # fit 1, task 1
-        return found
+    def poison(gradients, optimiser, seeds, step):
+        read = fill(gradients, optimiser, seeds, step)
+        if step == 5:
+            optimiser.gradient_GP[4, 0] = math.nan  # fit 1, task 1
+        return read
 
-    monkeypatch.setattr(Engine, "accumulate", poison)
+    monkeypatch.setattr(Gradients, "__call__", poison)
     found = list(tiny.train(tiny.spec(TAUS), tmp_path))
     [failed] = bodies(found, "trial_failed")
     assert [event.trial_id for event in found if event.WhichOneof("body") == "trial_failed"] == ["tau100-seed0"]

@@ -16,6 +16,7 @@ from tiny_runs import Tiny
 from bora_trainer.data.samplers import make_sampler
 from bora_trainer.engine import Engine
 from bora_trainer.gradients import Gradients
+from bora_trainer.micro_batch_size import MicroBatchSize
 from bora_trainer.objective import loss_scale
 from bora_trainer.training_state import TrainingState
 
@@ -61,7 +62,7 @@ def test_limits_through_a_whole_model_are_plain_lora_trainings(tiny, tau):
     dataset = tiny.dataset()
     engine = Engine(tiny.loaded(), spec.adapter)
     state = TrainingState(spec, spec.fits, engine, dataset)
-    gradients = Gradients(engine, dataset.tasks, spec.train, 4, lambda: False)
+    gradients = Gradients(engine, dataset.tasks, spec.train, MicroBatchSize(4, 64), lambda: False)
     for step in range(1, STEPS + 1):
         gradients(state.optimiser, [0], step)
         state.optimiser.step(RATE)

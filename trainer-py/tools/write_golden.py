@@ -21,6 +21,7 @@ EXECUTION = run_pb2.Execution(
     threads=2,
     rows_per_micro_batch=16,
     device="cpu",
+    evaluation_tokens=1024,
 )
 ARTIFACT = event_pb2.Artifact(path="trials/0a1b/manifest.json", size=1234, sha256="ab" * 32)
 FAILURE = event_pb2.Failure(
@@ -53,7 +54,12 @@ def bodies() -> Iterator[tuple[str, Message]]:
         ),
     )
     fits = [event_pb2.FitProgress(trial_id="0a1b", nats_per_token=4.25)]
-    yield "", event_pb2.StepsDone(step=51, steps=1, tokens=5_000_000_000, seconds=1.5, fits=fits)
+    yield (
+        "",
+        event_pb2.StepsDone(
+            step=51, steps=1, tokens=5_000_000_000, seconds=1.5, fits=fits, real=6_000_000_000, padded=7_000_000_000
+        ),
+    )
     yield (
         "0a1b",
         event_pb2.Evaluated(
@@ -76,6 +82,8 @@ def bodies() -> Iterator[tuple[str, Message]]:
     yield "0a1b", event_pb2.TrialFailed(failure=FAILURE, step=3)
     yield "", event_pb2.RunDone(manifest=ARTIFACT, seconds=600.25, peak_memory_bytes=6_442_450_944)
     yield "", event_pb2.RunFailed(failure=FAILURE, drained=True)
+    words = "DefaultCPUAllocator: can't allocate memory"
+    yield "", event_pb2.MicroBatchHalved(step=51, rows_per_micro_batch=8, evaluation_tokens=2048, message=words)
 
 
 def run_spec() -> run_pb2.RunSpec:

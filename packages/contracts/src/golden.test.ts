@@ -71,6 +71,7 @@ describe("golden messages of the wire", () => {
       stepsDone: true,
       evaluated: true,
       checkpointSaved: true,
+      microBatchHalved: true,
       trialDone: true,
       trialFailed: true,
       runDone: true,

@@ -26,6 +26,8 @@ export function applyTrainerEvent(state: SweepState, run: RunRecord, event: wire
       return trialFailed(withRun(state, run), run, trialId, failureOf(body.trialFailed.failure));
     case "runDone":
       return runDone(state, run, body.runDone);
+    case "microBatchHalved":
+      return microBatchHalved(state, run, body.microBatchHalved);
     case "runFailed":
       return runFailed(state, run, body.runFailed);
     default:
@@ -67,6 +69,13 @@ function stepsDone(state: SweepState, run: RunRecord, done: wire.StepsDone): Swe
       ? { ...trial, state: { ...trial.state, step: done.step } }
       : trial,
   );
+}
+
+/** A later attempt begins with the sizes that fitted. */
+function microBatchHalved(state: SweepState, run: RunRecord, halved: wire.MicroBatchHalved): SweepState {
+  const { rowsPerMicroBatch, evaluationTokens } = halved;
+  const execution = run.execution === null ? null : { ...run.execution, rowsPerMicroBatch, evaluationTokens };
+  return withRun(state, { ...run, execution });
 }
 
 /** Macro mean over tasks of nats per token; tasks without a scored token do not count. */

@@ -167,6 +167,8 @@ export class SimulatedProcess {
         steps: 1,
         tokens: 64n,
         seconds: 1,
+        real: 66n,
+        padded: 2n,
         fits: fitting.map((trialId) => ({ trialId, natsPerToken: 3 })),
       },
     });

@@ -32,6 +32,8 @@ export const RunEvent = z.discriminatedUnion("kind", [
     steps: z.number(),
     tokens: z.number(), // scored, over all rows of the window
     seconds: z.number(), // of training, evaluation excluded
+    real: z.number(), // tokens read, scored or not
+    padded: z.number(), // cells computed that hold none
     fits: z.array(z.object({ trialId, natsPerToken })),
   }),
   z.object({
@@ -47,6 +49,13 @@ export const RunEvent = z.discriminatedUnion("kind", [
     seconds: z.number(),
   }),
   z.object({ kind: z.literal("checkpoint_saved"), step: z.number(), artifact }),
+  z.object({
+    kind: z.literal("micro_batch_halved"),
+    step: z.number(),
+    rowsPerMicroBatch: z.number(),
+    evaluationTokens: z.number(),
+    message: z.string(), // of the allocator
+  }),
   z.object({
     kind: z.literal("trial_done"),
     trialId,
@@ -130,9 +139,10 @@ function evaluated(body: wire.Evaluated, trial: string): Kind<"evaluated"> {
   };
 }
 
-function stepsDone({ step, steps, tokens, seconds, fits }: wire.StepsDone): Kind<"steps_done"> {
+function stepsDone({ step, steps, tokens, seconds, fits, real, padded }: wire.StepsDone): Kind<"steps_done"> {
   const progress = fits.map((fit) => ({ trialId: fit.trialId, natsPerToken: finite(fit.natsPerToken) }));
-  return { kind: "steps_done", step, steps, tokens: Number(tokens), seconds, fits: progress };
+  const counts = { tokens: Number(tokens), real: Number(real), padded: Number(padded) };
+  return { kind: "steps_done", step, steps, ...counts, seconds, fits: progress };
 }
 
 function trialDone(body: wire.TrialDone, trial: string): Kind<"trial_done"> {
@@ -173,6 +183,8 @@ export function runEvent(event: wire.Event): RunEvent {
         seconds: body.runDone.seconds,
         peakMemoryBytes: Number(body.runDone.peakMemoryBytes),
       };
+    case "microBatchHalved":
+      return { kind: "micro_batch_halved", ...body.microBatchHalved };
     case "runFailed":
       return { kind: "run_failed", drained: body.runFailed.drained, failure: failureOf(body.runFailed.failure) };
     case undefined:

@@ -80,7 +80,7 @@ interface Trained {
 
 export const steps = (step: number): wire.Event["body"] => ({
   $case: "stepsDone",
-  stepsDone: { step, steps: 1, tokens: 576n, seconds: 0.25, fits: [{ trialId: "00ff", natsPerToken: 4.5 }] },
+  stepsDone: { step, steps: 1, tokens: 576n, seconds: 0.25, fits: [{ trialId: "00ff", natsPerToken: 4.5 }], real: 600n, padded: 24n },
 });
 
 export const trialDone = (seq: number, trialId: string, of: Partial<Trained> = {}): NewEvent =>

@@ -8,7 +8,7 @@ import type { Trainer } from "./trainer.js";
 const none = new AbortController().signal;
 const step = (step: number): wire.Event["body"] => ({
   $case: "stepsDone",
-  stepsDone: { step, steps: 1, tokens: 96n, seconds: 0.1, fits: [] },
+  stepsDone: { step, steps: 1, tokens: 96n, seconds: 0.1, fits: [], real: 100n, padded: 4n },
 });
 const done: wire.Event["body"] = {
   $case: "runDone",

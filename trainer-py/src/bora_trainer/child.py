@@ -16,13 +16,12 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import cast
 
 from google.protobuf.message import Message
 
 from bora.trainer.v1 import event_pb2, run_pb2, trainer_pb2
 from bora_trainer import frames
-from bora_trainer.errors import TrainerError
+from bora_trainer.errors import TrainerError, is_out_of_memory
 
 Stop = Callable[[], bool]
 DOMAINS = {
@@ -118,7 +117,7 @@ def as_trainer_error(error: Exception) -> TrainerError:
     if isinstance(error, TrainerError):
         return error
     text = f"{type(error).__name__}: {error}"[:4096]
-    if _is_out_of_memory(error):
+    if is_out_of_memory(error):
         return TrainerError("out_of_memory", text, "lower adapter.rank, data.maxTokens or the size of a pack", "oom")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return TrainerError("disk_full", text, "free space under the run root", "controller")
@@ -127,15 +126,6 @@ def as_trainer_error(error: Exception) -> TrainerError:
 
 def failure_of(error: TrainerError) -> event_pb2.Failure:
     return event_pb2.Failure(code=error.code, domain=DOMAINS[error.domain], message=error.message, hint=error.hint)
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
-        return True
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(error, cast(type, torch.OutOfMemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
 def _end_with_server() -> None:

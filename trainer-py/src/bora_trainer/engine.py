@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from bora_trainer import attention
 from bora_trainer.adapters.lora import AdaptedLinear, Lora
-from bora_trainer.cross_entropy import nats_of_targets
+from bora_trainer.cross_entropy import OutputEmbedding, nats_of_targets
 from bora_trainer.data.batches import PackedBatch
 from bora_trainer.errors import TrainerError
 from bora_trainer.models import LoadedModel
@@ -50,6 +50,11 @@ class Engine:
         self._refuse_targets_outside_body()
         self.attends_documents = not plain_attention and attention.install(loaded.model)
         self._adapted = [self._adapt(name) for name in self.lora.modules]
+
+    @property
+    def output_embedding(self) -> OutputEmbedding:
+        """What turns hidden states into logits."""
+        return self._output
 
     def initial(self, seed: int) -> Tensor:
         """The start of every row of a fit, [P], float32 on the CPU. docs/method.md, section 5."""

@@ -5,7 +5,9 @@ with the numbers and a `hint` that says what to change. `domain` tells the sched
 whether trying again can help.
 """
 
-from typing import Literal
+import errno
+import sys
+from typing import Literal, cast
 
 Domain = Literal["user", "oom", "infra", "controller"]
 
@@ -26,3 +28,13 @@ class TrainerError(Exception):
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}" + (f" ({self.hint})" if self.hint else "")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed, on the host or on the device. Never imports torch."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(error, cast(type, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)

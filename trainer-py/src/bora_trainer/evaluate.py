@@ -4,7 +4,7 @@ Shapes: G adapter rows, P weights a row. docs/method.md, section 9: nats and sco
 every measure needs.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -12,13 +12,10 @@ from torch import Tensor
 from bora_trainer.data.batches import pack
 from bora_trainer.data.documents import Document
 from bora_trainer.engine import Engine
-from bora_trainer.errors import TrainerError
+from bora_trainer.errors import TrainerError, is_out_of_memory
+from bora_trainer.micro_batch_size import MicroBatchSize
 
 _ROW_TOKENS = 128  # short documents share a packed row of this many tokens; longer rows waste attention
-_TOKENS = {
-    "cpu": 2048,
-    "cuda": 32768,
-}  # of a micro-batch: enough to fill the processor, little memory without gradients
 
 
 @dataclass(slots=True)
@@ -41,25 +38,45 @@ def evaluate(
     rows_GP: Tensor | None,
     documents_by_row: Sequence[Sequence[Document]],
     *,
-    tokens_per_micro_batch: int | None = None,
+    size: MicroBatchSize | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> list[tuple[Document, float]]:
     """Each document with its nats, row by row in the given order; `documents_by_row[g]` is read through `rows_GP[g]`.
 
     `rows_GP` None evaluates the base model. To evaluate one prior mean on every task pass `theta_P.expand(tasks, -1)`.
-    Raises `TrainerError("drained")` when `stop()` turns true between two micro-batches.
+    `size` None: what suits the device.
+    A micro-batch for which the memory does not suffice is halved, and so are all after it. Raises
+    `TrainerError("drained")` when `stop()` turns true between two micro-batches, `TrainerError("out_of_memory")` when
+    one packed row is too much.
     """
     assert rows_GP is None or len(documents_by_row) == rows_GP.shape[0], "one list of documents for each row"
-    budget = tokens_per_micro_batch or _TOKENS.get(engine.loaded.model.device.type, _TOKENS["cpu"])
     listed = [document for documents in documents_by_row for document in documents]
     nats = [0.0] * len(listed)
-    for rows in _micro_batches(_packed_rows(documents_by_row), budget):
+    size = size or MicroBatchSize.usual(engine.loaded.model.device)
+    packed, start = _packed_rows(documents_by_row), 0
+    while start < len(packed):
         if stop():
             raise TrainerError("drained", "asked to stop while documents were evaluated", domain="controller")
-        found = engine.nats(rows_GP, pack([row.documents for row in rows]), [row.adapter_row for row in rows])
+        width = packed[start].tokens  # the widest of those that are left
+        rows = packed[start : start + max(1, size.evaluation_tokens // width)]
+        found = _nats(engine, rows_GP, rows)
+        if isinstance(found, str):
+            size.halve_evaluation(len(rows), width, found)
+            continue
         for place, value in zip((place for row in rows for place in row.places), found, strict=True):
             nats[place] = value
+        start += len(rows)
     return list(zip(listed, nats, strict=True))
+
+
+def _nats(engine: Engine, rows_GP: Tensor | None, rows: Sequence[_PackedRow]) -> list[float] | str:
+    """Nats of the documents of these rows, or what the allocator said when the memory did not suffice."""
+    try:
+        return engine.nats(rows_GP, pack([row.documents for row in rows]), [row.adapter_row for row in rows])
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        return str(error)
 
 
 def _packed_rows(documents_by_row: Sequence[Sequence[Document]]) -> list[_PackedRow]:
@@ -80,12 +97,3 @@ def _packed_rows(documents_by_row: Sequence[Sequence[Document]]) -> list[_Packed
         packed += mine
         first += len(documents)
     return sorted(packed, key=lambda row: -row.tokens)
-
-
-def _micro_batches(rows: list[_PackedRow], budget: int) -> Iterator[list[_PackedRow]]:
-    """Runs of rows of like width, at most `budget` tokens with the padding, at least one row."""
-    start = 0
-    while start < len(rows):
-        count = max(1, budget // rows[start].tokens)
-        yield rows[start : start + count]
-        start += count

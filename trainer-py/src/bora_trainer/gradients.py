@@ -1,21 +1,37 @@
 """The gradients of one step: every row's documents, forward and backward, in micro-batches of rows.
 
-Shapes: K fits, D tasks, G = K * D rows.
+Shapes: K fits, D tasks, G = K * D rows, P weights a row, N rows of a micro-batch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from bora_trainer.data import TaskData, pack
-from bora_trainer.data.samplers import BatchSampler, make_sampler
+from bora_trainer.data.micro_batches import PRICES, Rows, cells, micro_batches
+from bora_trainer.data.samplers import BatchSampler, TaskBatch, make_sampler
 from bora_trainer.engine import Engine
-from bora_trainer.errors import TrainerError
+from bora_trainer.errors import TrainerError, is_out_of_memory
 from bora_trainer.hierarchical_adam import HierarchicalAdam
+from bora_trainer.micro_batch_size import MicroBatchSize
 from bora_trainer.spec import TrainSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What a step read: unweighted nats [G] on the device, scored tokens of each row, and what was computed in all.
+
+    `real` counts the documents' tokens, scored or not; `padded` the cells beside them.
+    """
+
+    nats_G: Tensor
+    tokens: list[int]
+    real: int
+    padded: int
 
 
 class Gradients:
@@ -29,36 +45,68 @@ class Gradients:
         engine: Engine,
         tasks: Sequence[TaskData],
         train: TrainSpec,
-        rows_per_micro_batch: int,
+        size: MicroBatchSize,
         stop: Callable[[], bool],
     ) -> None:
         self._engine, self._tasks, self._train, self._stop = engine, tasks, train, stop
-        self._rows_per_micro_batch = rows_per_micro_batch
+        self._size = size
+        self._prices = PRICES[engine.loaded.model.device.type]
         self._samplers: dict[int, BatchSampler] = {}
 
     def steps_per_epoch(self, seed: int) -> int:
         return self._sampler(seed).steps_per_epoch
 
-    def __call__(self, optimiser: HierarchicalAdam, seeds: Sequence[int], step: int) -> tuple[Tensor, list[int]]:
+    def __call__(self, optimiser: HierarchicalAdam, seeds: Sequence[int], step: int) -> Read:
         """Fills the gradients of step `step`, from 1, for fits of these seeds.
 
-        Returns the unweighted nats [G] on the device and the scored tokens of each row. Raises
-        `TrainerError("drained")` when asked to stop; the gradients are then incomplete.
+        A step for which the memory does not suffice begins again with smaller micro-batches, on the same documents.
+        Raises `TrainerError("drained")` when asked to stop, the gradients are then incomplete, and
+        `TrainerError("out_of_memory")` when one row is too much.
         """
         drawn = {seed: self._sampler(seed)(step - 1) for seed in dict.fromkeys(seeds)}
         batches = [batch for seed in seeds for batch in drawn[seed]]
-        rows_GP, gradient_GP = optimiser.rows_GP, optimiser.gradient_GP
-        found = []
-        for start in range(0, len(batches), self._rows_per_micro_batch):
+        widths = [sum(len(document.tokens) for document in batch.documents) for batch in batches]
+        tokens = [sum(document.scored for document in batch.documents) for batch in batches]
+        while True:
+            parts = micro_batches(widths, self._size.rows, self._prices)
+            nats_G = self._fill(optimiser, batches, parts, step)
+            if nats_G is not None:
+                return Read(nats_G, tokens, sum(widths), cells(widths, parts) - sum(widths))
+            optimiser.discard_gradient()
+
+    def _fill(
+        self, optimiser: HierarchicalAdam, batches: Sequence[TaskBatch], parts: Sequence[Rows], step: int
+    ) -> Tensor | None:
+        """The nats [G], or None when the memory did not suffice; the size is then halved."""
+        nats_G = torch.zeros(len(batches), dtype=torch.float64, device=optimiser.gradient_GP.device)
+        for rows in parts:
             if self._stop():
                 raise TrainerError("drained", f"asked to stop in step {step}", domain="controller")
-            part = batches[start : start + self._rows_per_micro_batch]
-            packed = pack([batch.documents for batch in part])
-            weights = torch.tensor([batch.weight for batch in part], device=gradient_GP.device)
-            row_index = range(start, start + len(part))
-            found.append(self._engine.accumulate(rows_GP, gradient_GP, packed, row_index, weights))
-        tokens = [sum(document.scored for document in batch.documents) for batch in batches]
-        return torch.cat(found), tokens
+            try:
+                self._add(optimiser, nats_G, [batches[row] for row in rows], rows)
+                continue
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                reason = str(error)
+            self._size.halve_rows(len(rows), reason)  # out of the handler, whose traceback holds the activations
+            return None
+        return nats_G
+
+    def _add(self, optimiser: HierarchicalAdam, nats_G: Tensor, part: Sequence[TaskBatch], rows: Rows) -> None:
+        """Adds one micro-batch. Rows that are no neighbours are gathered: the engine reads views only."""
+        rows_GP, gradient_GP = optimiser.rows_GP, optimiser.gradient_GP
+        packed = pack([batch.documents for batch in part])
+        weights_N = torch.tensor([batch.weight for batch in part], device=gradient_GP.device)
+        index_N = torch.tensor(list(rows), device=gradient_GP.device)
+        if isinstance(rows, range):
+            nats_N = self._engine.accumulate(rows_GP, gradient_GP, packed, rows, weights_N)
+        else:
+            rows_NP = rows_GP.index_select(0, index_N)
+            gradient_NP = torch.zeros_like(rows_NP)
+            nats_N = self._engine.accumulate(rows_NP, gradient_NP, packed, range(len(rows)), weights_N)
+            gradient_GP.index_add_(0, index_N, gradient_NP)
+        nats_G.index_copy_(0, index_N, nats_N)
 
     def _sampler(self, seed: int) -> BatchSampler:
         if seed not in self._samplers:

@@ -21,12 +21,14 @@ class Progress:
         self._closed = time.monotonic()
         self._clear()
 
-    def add(self, nats_G: Tensor, tokens: Sequence[int], seconds: float) -> None:
-        """One step's unweighted nats and scored tokens of each row, and how long it took."""
+    def add(self, nats_G: Tensor, tokens: Sequence[int], seconds: float, *, real: int, padded: int) -> None:
+        """One step's unweighted nats and scored tokens of each row, how long it took, and what it computed in all."""
         self._nats_G = nats_G.clone() if self._nats_G is None else self._nats_G.add_(nats_G)
         self._tokens = [a + b for a, b in zip(self._tokens or [0] * len(tokens), tokens, strict=True)]
         self._steps += 1
         self._seconds += seconds
+        self._real += real
+        self._padded += padded
 
     @property
     def due(self) -> bool:
@@ -48,8 +50,9 @@ class Progress:
             for place, (trial_id, nats_D) in enumerate(zip(trial_ids, nats_KD, strict=True))
         ]
         window = event_pb2.StepsDone(
-            step=step, steps=self._steps, tokens=sum(self._tokens), seconds=self._seconds, fits=fits
-        )
+            step=step, steps=self._steps, tokens=sum(self._tokens), seconds=self._seconds, fits=fits,
+            real=self._real, padded=self._padded,
+        )  # fmt: skip
         self._closed = time.monotonic()
         self._clear()
         return [event_pb2.Event(steps_done=window)]
@@ -58,6 +61,7 @@ class Progress:
         self._nats_G: Tensor | None = None
         self._tokens: list[int] = []
         self._steps, self._seconds = 0, 0.0
+        self._real, self._padded = 0, 0
 
 
 def rows_of_fits(values_G: Tensor, tokens: Sequence[int], kept: Sequence[int], tasks: int) -> tuple[Tensor, list[int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -16,6 +16,7 @@ from bora_trainer.data import Dataset, Document
 from bora_trainer.data.permutation import choose
 from bora_trainer.engine import Engine
 from bora_trainer.gradients import Gradients
+from bora_trainer.micro_batch_size import MicroBatchSize
 from bora_trainer.progress import Progress
 from bora_trainer.spec import RunSpec, TrainSpec
 from bora_trainer.training_state import TrainingState
@@ -35,6 +36,7 @@ class Run:
     gradients: Gradients
     validation: tuple[tuple[Document, ...], ...]
     progress: Progress
+    size: MicroBatchSize
     stop: Stop
 
     @property
@@ -44,8 +46,9 @@ class Run:
     @classmethod
     def prepare(cls, spec: RunSpec, dataset: Dataset, folder: Path, engine: Engine, stop: Stop) -> Run:
         assert spec.execution is not None, "the execution is chosen before the model is loaded"
-        gradients = Gradients(engine, dataset.tasks, spec.train, spec.execution.rows_per_micro_batch, stop)
-        return cls(spec, dataset, folder, engine, gradients, _validation(spec, dataset), Progress(), stop)
+        size = MicroBatchSize.of(spec.execution)
+        gradients = Gradients(engine, dataset.tasks, spec.train, size, stop)
+        return cls(spec, dataset, folder, engine, gradients, _validation(spec, dataset), Progress(), size, stop)
 
     def begin(self, resume_step: int) -> TrainingState:
         """The state of the newest whole checkpoint up to `resume_step`, or a fresh one.
@@ -55,13 +58,15 @@ class Run:
         found = checkpoint.load(self.folder, resume_step)
         if found is None:
             return TrainingState(self.spec, self.spec.fits, self.engine, self.dataset)
+        self.size.restore(found.facts.get("micro_batch", {}))
         return TrainingState.resume(self.spec, self.engine, self.dataset, found)
 
     def started(self, state: TrainingState) -> event_pb2.Event:
         assert self.spec.execution is not None
+        size = {"rows_per_micro_batch": self.size.rows, "evaluation_tokens": self.size.evaluation_tokens}
         return event_pb2.Event(
             run_started=event_pb2.RunStarted(
-                execution=self.spec.execution.to_proto(),
+                execution=replace(self.spec.execution, **size).to_proto(),
                 step=state.step,
                 rows=len(state.fits) * len(self.dataset.tasks),
                 parameters_per_row=self.engine.parameters_per_row,

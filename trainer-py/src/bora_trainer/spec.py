@@ -100,6 +100,7 @@ class Execution:
     threads: int
     rows_per_micro_batch: int
     device: str
+    evaluation_tokens: int = 0  # of a micro-batch without gradients; 0: as many as suit the device
 
     @classmethod
     def from_proto(cls, message: run_pb2.Execution) -> "Execution":
@@ -108,7 +109,14 @@ class Execution:
         _at_least_one(message.threads, "execution.threads")
         _at_least_one(message.rows_per_micro_batch, "execution.rows_per_micro_batch")
         _require(message.device != "", "execution.device", message.device, 'a device such as "cpu"')
-        return cls(dtype, message.dtype_reason, message.threads, message.rows_per_micro_batch, message.device)
+        return cls(
+            dtype,
+            message.dtype_reason,
+            message.threads,
+            message.rows_per_micro_batch,
+            message.device,
+            message.evaluation_tokens,
+        )
 
     def to_proto(self) -> run_pb2.Execution:
         dtype = next(number for number, word in _DTYPES.items() if word == self.dtype)
@@ -118,6 +126,7 @@ class Execution:
             threads=self.threads,
             rows_per_micro_batch=self.rows_per_micro_batch,
             device=self.device,
+            evaluation_tokens=self.evaluation_tokens,
         )
 
 

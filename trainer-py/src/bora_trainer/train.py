@@ -82,7 +82,9 @@ def _next(run: Run, state: TrainingState) -> Iterator[Event]:
 def _step(run: Run, state: TrainingState) -> Iterator[Event]:
     """One optimiser step of all fits. A fit whose gradients are not finite leaves; the others go on."""
     began, step = time.perf_counter(), state.step + 1
-    nats_G, tokens = run.gradients(state.optimiser, [fit.seed for fit in state.fits], step)
+    read = run.gradients(state.optimiser, [fit.seed for fit in state.fits], step)
+    yield from run.size.events(step)
+    nats_G, tokens = read.nats_G, read.tokens
     finite = state.optimiser.finite_fits()
     if not all(finite):
         yield from run.progress.close(state.step, state.trial_ids)
@@ -92,7 +94,7 @@ def _step(run: Run, state: TrainingState) -> Iterator[Event]:
             return
     state.optimiser.step(learning_rate(run.train, step))
     state.step = step
-    run.progress.add(nats_G, tokens, time.perf_counter() - began)
+    run.progress.add(nats_G, tokens, time.perf_counter() - began, real=read.real, padded=read.padded)
     if run.progress.due or state.evaluation_due(run.train):
         yield from run.progress.close(step, state.trial_ids)
 
@@ -100,7 +102,9 @@ def _step(run: Run, state: TrainingState) -> Iterator[Event]:
 def _evaluate(run: Run, state: TrainingState) -> Iterator[Event]:
     """Validation of every fit while it trains: keeps the best rows, decides which fits have ended."""
     began = time.perf_counter()
-    found = evaluate(run.engine, state.optimiser.rows_GP, run.validation * len(state.fits), stop=run.stop)
+    documents = run.validation * len(state.fits)
+    found = evaluate(run.engine, state.optimiser.rows_GP, documents, size=run.size, stop=run.stop)
+    yield from run.size.events(state.step)
     each = len(found) // len(state.fits)
     seconds = (time.perf_counter() - began) / len(state.fits)
     state.evaluated_step = state.step
@@ -128,12 +132,13 @@ def _finish(run: Run, state: TrainingState, place: int) -> Iterator[Event]:
     fit, stopping = state.fits[place], state.stopping[place]
     rows_DP, mean_P = state.best_rows_KDP[place], state.best_mean_KP[place]
     try:
-        results = trial_results.score_trial(run.engine, run.dataset, rows_DP, mean_P, fit.tau, run.stop)
+        results = trial_results.score_trial(run.engine, run.dataset, rows_DP, mean_P, fit.tau, run.size, run.stop)
     except TrainerError as error:
         if error.code != "diverged":
             raise
         yield from _fail(state, [place], state.step, "held-out nats of the best step")
         return
+    yield from run.size.events(state.step)
     manifest = trial_results.write_trial(run.folder, fit.trial_id, run.engine, run.dataset, rows_DP, mean_P, results)
     ended = _ENDED[stopping.ended or "limit"]
     state.leave([place])
@@ -159,7 +164,7 @@ def _fail(state: TrainingState, places: Sequence[int], step: int, what: str) -> 
 
 
 def _save(run: Run, state: TrainingState) -> Event:
-    artifact = checkpoint.save(run.folder, state.checkpoint())
+    artifact = checkpoint.save(run.folder, state.checkpoint(run.size))
     state.saved_step = state.step
     return Event(checkpoint_saved=event_pb2.CheckpointSaved(step=state.step, artifact=artifact))
 
@@ -177,7 +182,8 @@ def _score_base(run: Run) -> Generator[Event, None, event_pb2.Artifact]:
     """Scores the base model alone, or reads what an earlier attempt found. Returns the manifest."""
     results = trial_results.read_base(run.folder, run.dataset)
     if results is None:
-        results = trial_results.score(run.engine, run.dataset, "base", None, run.stop)
+        results = trial_results.score(run.engine, run.dataset, "base", None, run.size, run.stop)
+        yield from run.size.events(0)
     manifest = trial_results.write_base(run.folder, run.dataset, results)
     for scored in results:
         yield Event(evaluated=scored.evaluated(0, len(run.dataset.tasks)))

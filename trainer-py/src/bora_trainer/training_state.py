@@ -19,6 +19,7 @@ from bora_trainer.early_stopping import EarlyStopping
 from bora_trainer.engine import Engine
 from bora_trainer.errors import TrainerError
 from bora_trainer.hierarchical_adam import HierarchicalAdam
+from bora_trainer.micro_batch_size import MicroBatchSize
 from bora_trainer.objective import loss_scale
 from bora_trainer.prior import Gaussian, GroupLaplace, Prior
 from bora_trainer.spec import Fit, RunSpec, TrainSpec
@@ -89,10 +90,11 @@ class TrainingState:
         self.best_rows_KDP = self.best_rows_KDP[kept]
         self.best_mean_KP = self.best_mean_KP[kept]
 
-    def checkpoint(self) -> Checkpoint:
-        """This state, to be saved after a whole step."""
+    def checkpoint(self, size: MicroBatchSize) -> Checkpoint:
+        """This state, to be saved after a whole step, and the size that the run has come down to."""
         facts = self._identity | {
             "evaluated_step": self.evaluated_step,
+            "micro_batch": size.facts(),
             "fits": [asdict(fit) | {"best_nats": _number_or_none(fit.best_nats)} for fit in self.stopping],
         }
         return Checkpoint(self.step, self._tensors(), facts)

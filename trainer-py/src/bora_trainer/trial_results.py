@@ -21,6 +21,7 @@ from bora_trainer.data import Dataset, Document, Split
 from bora_trainer.engine import Engine
 from bora_trainer.errors import TrainerError
 from bora_trainer.evaluate import evaluate
+from bora_trainer.micro_batch_size import MicroBatchSize
 
 Model = Literal["task", "prior-mean", "base"]
 DocumentNats = Sequence[tuple[Document, float]]
@@ -62,7 +63,12 @@ def by_task(documents: DocumentNats, tasks: int) -> list[event_pb2.TaskNats]:
 
 
 def score(
-    engine: Engine, dataset: Dataset, model: Model, rows_DP: Tensor | None, stop: Callable[[], bool]
+    engine: Engine,
+    dataset: Dataset,
+    model: Model,
+    rows_DP: Tensor | None,
+    size: MicroBatchSize,
+    stop: Callable[[], bool],
 ) -> list[Scored]:
     """Scores validation and test, task d through row d; without rows, by the base model.
 
@@ -71,7 +77,7 @@ def score(
     results = []
     for split in _HELD_OUT:
         documents = [task.documents(split) for task in dataset.tasks]
-        found = evaluate(engine, rows_DP, documents, stop=stop)
+        found = evaluate(engine, rows_DP, documents, size=size, stop=stop)
         bad = [document for document, nats in found if not math.isfinite(nats)]
         if bad:
             message = f"{len(bad)} {split} documents have nats that are not finite, first {bad[0].id}"
@@ -81,13 +87,19 @@ def score(
 
 
 def score_trial(
-    engine: Engine, dataset: Dataset, rows_DP: Tensor, mean_P: Tensor, tau: float, stop: Callable[[], bool]
+    engine: Engine,
+    dataset: Dataset,
+    rows_DP: Tensor,
+    mean_P: Tensor,
+    tau: float,
+    size: MicroBatchSize,
+    stop: Callable[[], bool],
 ) -> list[Scored]:
     """Under each task's adapter and under Theta; at tau = infinity they are the same rows and read once."""
-    tasks = score(engine, dataset, "task", rows_DP, stop)
+    tasks = score(engine, dataset, "task", rows_DP, size, stop)
     if math.isinf(tau):
         return tasks + [Scored("prior-mean", scored.split, scored.documents) for scored in tasks]
-    return tasks + score(engine, dataset, "prior-mean", mean_P.expand_as(rows_DP), stop)
+    return tasks + score(engine, dataset, "prior-mean", mean_P.expand_as(rows_DP), size, stop)
 
 
 def write_trial(

@@ -46,6 +46,11 @@ function trialDoneLine(state: Progress, event: Kind<"trial_done">): string {
   return `${tauOf(state, event.trialId)} done after ${event.steps} steps: ${why}; best step ${event.bestStep}`;
 }
 
+function halvedLine(state: Progress, runId: string, event: Kind<"micro_batch_halved">): string {
+  const now = `${many(event.rowsPerMicroBatch, "row")} a micro-batch, ${event.evaluationTokens} tokens an evaluation's`;
+  return `pack ${state.packs.get(runId)?.number ?? "?"} was out of memory at step ${event.step} and goes on with ${now}`;
+}
+
 function failureLine({ failure }: { failure: { code: string; message: string; hint: string } }): string {
   return `error ${failure.code}: ${failure.message}${failure.hint === "" ? "" : ` (${failure.hint})`}`;
 }
@@ -69,6 +74,8 @@ export function eventLine(state: Progress, { runId, event }: SweepEvent): string
       return `${tauOf(state, event.trialId)} failed at step ${event.step}: ${failureLine(event)}`;
     case "run_done":
       return `run done in ${duration(event.seconds * 1000)}, peak memory ${bytes(event.peakMemoryBytes)}`;
+    case "micro_batch_halved":
+      return halvedLine(state, runId, event);
     case "run_failed":
       return event.drained ? "stopped after a checkpoint" : failureLine(event);
     default:
@@ -84,6 +91,7 @@ type TrainerKind =
   | "trial_done"
   | "trial_failed"
   | "run_done"
+  | "micro_batch_halved"
   | "run_failed";
 
 function controlLine(state: Progress, event: Exclude<Body, { kind: TrainerKind }>): string | null {

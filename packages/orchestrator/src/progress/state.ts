@@ -168,6 +168,8 @@ export function advance(state: Progress, { runId, at, event }: SweepEvent): Prog
       return evaluated(state, runId, event, at);
     case "checkpoint_saved":
       return { ...withPack(state, runId, { lastAt: at }), lastCheckpoint: { step: event.step, at } };
+    case "micro_batch_halved":
+      return withPack(state, runId, { lastAt: at, note: `out of memory: ${event.rowsPerMicroBatch} rows at once` });
     case "trial_done":
       return trialDone(state, event);
     case "trial_failed":

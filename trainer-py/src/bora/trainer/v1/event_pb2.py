@@ -26,7 +26,7 @@ from bora.trainer.v1 import run_pb2 as bora_dot_trainer_dot_v1_dot_run__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x62ora/trainer/v1/event.proto\x12\x0f\x62ora.trainer.v1\x1a\x19\x62ora/trainer/v1/run.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x94\x04\n\x05\x45vent\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0b\n\x03seq\x18\x02 \x01(\r\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\x12&\n\x02\x61t\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08trial_id\x18\x05 \x01(\t\x12\x32\n\x0brun_started\x18\n \x01(\x0b\x32\x1b.bora.trainer.v1.RunStartedH\x00\x12\x30\n\nsteps_done\x18\x0b \x01(\x0b\x32\x1a.bora.trainer.v1.StepsDoneH\x00\x12/\n\tevaluated\x18\x0c \x01(\x0b\x32\x1a.bora.trainer.v1.EvaluatedH\x00\x12<\n\x10\x63heckpoint_saved\x18\r \x01(\x0b\x32 .bora.trainer.v1.CheckpointSavedH\x00\x12\x30\n\ntrial_done\x18\x0e \x01(\x0b\x32\x1a.bora.trainer.v1.TrialDoneH\x00\x12\x34\n\x0ctrial_failed\x18\x0f \x01(\x0b\x32\x1c.bora.trainer.v1.TrialFailedH\x00\x12,\n\x08run_done\x18\x10 \x01(\x0b\x32\x18.bora.trainer.v1.RunDoneH\x00\x12\x30\n\nrun_failed\x18\x11 \x01(\x0b\x32\x1a.bora.trainer.v1.RunFailedH\x00\x42\x06\n\x04\x62ody\"\xfa\x01\n\nRunStarted\x12-\n\texecution\x18\x01 \x01(\x0b\x32\x1a.bora.trainer.v1.Execution\x12\x0c\n\x04step\x18\x02 \x01(\r\x12\x0c\n\x04rows\x18\x03 \x01(\r\x12\x1a\n\x12parameters_per_row\x18\x04 \x01(\r\x12\x17\n\x0fsteps_per_epoch\x18\x05 \x01(\r\x12;\n\x08versions\x18\x06 \x03(\x0b\x32).bora.trainer.v1.RunStarted.VersionsEntry\x1a/\n\rVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"u\n\tStepsDone\x12\x0c\n\x04step\x18\x01 \x01(\r\x12\r\n\x05steps\x18\x02 \x01(\r\x12\x0e\n\x06tokens\x18\x03 \x01(\x04\x12\x0f\n\x07seconds\x18\x04 \x01(\x01\x12*\n\x04\x66its\x18\x05 \x03(\x0b\x32\x1c.bora.trainer.v1.FitProgress\"7\n\x0b\x46itProgress\x12\x10\n\x08trial_id\x18\x01 \x01(\t\x12\x16\n\x0enats_per_token\x18\x02 \x01(\x01\"\xc4\x01\n\tEvaluated\x12\'\n\x06scored\x18\x01 \x01(\x0e\x32\x17.bora.trainer.v1.Scored\x12%\n\x05split\x18\x02 \x01(\x0e\x32\x16.bora.trainer.v1.Split\x12\x0c\n\x04step\x18\x03 \x01(\r\x12(\n\x05tasks\x18\x04 \x03(\x0b\x32\x19.bora.trainer.v1.TaskNats\x12\x0c\n\x04\x62\x65st\x18\x05 \x01(\x08\x12\x10\n\x08\x63omplete\x18\x06 \x01(\x08\x12\x0f\n\x07seconds\x18\x07 \x01(\x01\"6\n\x08TaskNats\x12\x0c\n\x04task\x18\x01 \x01(\r\x12\x0c\n\x04nats\x18\x02 \x01(\x01\x12\x0e\n\x06tokens\x18\x03 \x01(\x04\"L\n\x0f\x43heckpointSaved\x12\x0c\n\x04step\x18\x01 \x01(\r\x12+\n\x08\x61rtifact\x18\x02 \x01(\x0b\x32\x19.bora.trainer.v1.Artifact\"6\n\x08\x41rtifact\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x04\x12\x0e\n\x06sha256\x18\x03 \x01(\t\"\xa4\x01\n\tTrialDone\x12\r\n\x05steps\x18\x01 \x01(\r\x12\x11\n\tbest_step\x18\x02 \x01(\r\x12%\n\x05\x65nded\x18\x03 \x01(\x0e\x32\x16.bora.trainer.v1.Ended\x12!\n\x19validation_nats_per_token\x18\x04 \x01(\x01\x12+\n\x08manifest\x18\x05 \x01(\x0b\x32\x19.bora.trainer.v1.Artifact\"F\n\x0bTrialFailed\x12)\n\x07\x66\x61ilure\x18\x01 \x01(\x0b\x32\x18.bora.trainer.v1.Failure\x12\x0c\n\x04step\x18\x02 \x01(\r\"b\n\x07RunDone\x12+\n\x08manifest\x18\x01 \x01(\x0b\x32\x19.bora.trainer.v1.Artifact\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\x12\x19\n\x11peak_memory_bytes\x18\x03 \x01(\x04\"G\n\tRunFailed\x12)\n\x07\x66\x61ilure\x18\x01 \x01(\x0b\x32\x18.bora.trainer.v1.Failure\x12\x0f\n\x07\x64rained\x18\x02 \x01(\x08\"_\n\x07\x46\x61ilure\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\'\n\x06\x64omain\x18\x02 \x01(\x0e\x32\x17.bora.trainer.v1.Domain\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x0c\n\x04hint\x18\x04 \x01(\t*Y\n\x06Scored\x12\x16\n\x12SCORED_UNSPECIFIED\x10\x00\x12\x0f\n\x0bSCORED_TASK\x10\x01\x12\x15\n\x11SCORED_PRIOR_MEAN\x10\x02\x12\x0f\n\x0bSCORED_BASE\x10\x03*U\n\x05Split\x12\x15\n\x11SPLIT_UNSPECIFIED\x10\x00\x12\x0f\n\x0bSPLIT_TRAIN\x10\x01\x12\x14\n\x10SPLIT_VALIDATION\x10\x02\x12\x0e\n\nSPLIT_TEST\x10\x03*E\n\x05\x45nded\x12\x15\n\x11\x45NDED_UNSPECIFIED\x10\x00\x12\x14\n\x10\x45NDED_VALIDATION\x10\x01\x12\x0f\n\x0b\x45NDED_LIMIT\x10\x02*j\n\x06\x44omain\x12\x16\n\x12\x44OMAIN_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x44OMAIN_USER\x10\x01\x12\x0e\n\nDOMAIN_OOM\x10\x02\x12\x10\n\x0c\x44OMAIN_INFRA\x10\x03\x12\x15\n\x11\x44OMAIN_CONTROLLER\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x62ora/trainer/v1/event.proto\x12\x0f\x62ora.trainer.v1\x1a\x19\x62ora/trainer/v1/run.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd5\x04\n\x05\x45vent\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0b\n\x03seq\x18\x02 \x01(\r\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\x12&\n\x02\x61t\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08trial_id\x18\x05 \x01(\t\x12\x32\n\x0brun_started\x18\n \x01(\x0b\x32\x1b.bora.trainer.v1.RunStartedH\x00\x12\x30\n\nsteps_done\x18\x0b \x01(\x0b\x32\x1a.bora.trainer.v1.StepsDoneH\x00\x12/\n\tevaluated\x18\x0c \x01(\x0b\x32\x1a.bora.trainer.v1.EvaluatedH\x00\x12<\n\x10\x63heckpoint_saved\x18\r \x01(\x0b\x32 .bora.trainer.v1.CheckpointSavedH\x00\x12\x30\n\ntrial_done\x18\x0e \x01(\x0b\x32\x1a.bora.trainer.v1.TrialDoneH\x00\x12\x34\n\x0ctrial_failed\x18\x0f \x01(\x0b\x32\x1c.bora.trainer.v1.TrialFailedH\x00\x12,\n\x08run_done\x18\x10 \x01(\x0b\x32\x18.bora.trainer.v1.RunDoneH\x00\x12\x30\n\nrun_failed\x18\x11 \x01(\x0b\x32\x1a.bora.trainer.v1.RunFailedH\x00\x12?\n\x12micro_batch_halved\x18\x13 \x01(\x0b\x32!.bora.trainer.v1.MicroBatchHalvedH\x00\x42\x06\n\x04\x62ody\"\xfa\x01\n\nRunStarted\x12-\n\texecution\x18\x01 \x01(\x0b\x32\x1a.bora.trainer.v1.Execution\x12\x0c\n\x04step\x18\x02 \x01(\r\x12\x0c\n\x04rows\x18\x03 \x01(\r\x12\x1a\n\x12parameters_per_row\x18\x04 \x01(\r\x12\x17\n\x0fsteps_per_epoch\x18\x05 \x01(\r\x12;\n\x08versions\x18\x06 \x03(\x0b\x32).bora.trainer.v1.RunStarted.VersionsEntry\x1a/\n\rVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x93\x01\n\tStepsDone\x12\x0c\n\x04step\x18\x01 \x01(\r\x12\r\n\x05steps\x18\x02 \x01(\r\x12\x0e\n\x06tokens\x18\x03 \x01(\x04\x12\x0f\n\x07seconds\x18\x04 \x01(\x01\x12*\n\x04\x66its\x18\x05 \x03(\x0b\x32\x1c.bora.trainer.v1.FitProgress\x12\x0c\n\x04real\x18\x06 \x01(\x04\x12\x0e\n\x06padded\x18\x07 \x01(\x04\"7\n\x0b\x46itProgress\x12\x10\n\x08trial_id\x18\x01 \x01(\t\x12\x16\n\x0enats_per_token\x18\x02 \x01(\x01\"\xc4\x01\n\tEvaluated\x12\'\n\x06scored\x18\x01 \x01(\x0e\x32\x17.bora.trainer.v1.Scored\x12%\n\x05split\x18\x02 \x01(\x0e\x32\x16.bora.trainer.v1.Split\x12\x0c\n\x04step\x18\x03 \x01(\r\x12(\n\x05tasks\x18\x04 \x03(\x0b\x32\x19.bora.trainer.v1.TaskNats\x12\x0c\n\x04\x62\x65st\x18\x05 \x01(\x08\x12\x10\n\x08\x63omplete\x18\x06 \x01(\x08\x12\x0f\n\x07seconds\x18\x07 \x01(\x01\"6\n\x08TaskNats\x12\x0c\n\x04task\x18\x01 \x01(\r\x12\x0c\n\x04nats\x18\x02 \x01(\x01\x12\x0e\n\x06tokens\x18\x03 \x01(\x04\"j\n\x10MicroBatchHalved\x12\x0c\n\x04step\x18\x01 \x01(\r\x12\x1c\n\x14rows_per_micro_batch\x18\x02 \x01(\r\x12\x19\n\x11\x65valuation_tokens\x18\x03 \x01(\r\x12\x0f\n\x07message\x18\x04 \x01(\t\"L\n\x0f\x43heckpointSaved\x12\x0c\n\x04step\x18\x01 \x01(\r\x12+\n\x08\x61rtifact\x18\x02 \x01(\x0b\x32\x19.bora.trainer.v1.Artifact\"6\n\x08\x41rtifact\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x04\x12\x0e\n\x06sha256\x18\x03 \x01(\t\"\xa4\x01\n\tTrialDone\x12\r\n\x05steps\x18\x01 \x01(\r\x12\x11\n\tbest_step\x18\x02 \x01(\r\x12%\n\x05\x65nded\x18\x03 \x01(\x0e\x32\x16.bora.trainer.v1.Ended\x12!\n\x19validation_nats_per_token\x18\x04 \x01(\x01\x12+\n\x08manifest\x18\x05 \x01(\x0b\x32\x19.bora.trainer.v1.Artifact\"F\n\x0bTrialFailed\x12)\n\x07\x66\x61ilure\x18\x01 \x01(\x0b\x32\x18.bora.trainer.v1.Failure\x12\x0c\n\x04step\x18\x02 \x01(\r\"b\n\x07RunDone\x12+\n\x08manifest\x18\x01 \x01(\x0b\x32\x19.bora.trainer.v1.Artifact\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\x12\x19\n\x11peak_memory_bytes\x18\x03 \x01(\x04\"G\n\tRunFailed\x12)\n\x07\x66\x61ilure\x18\x01 \x01(\x0b\x32\x18.bora.trainer.v1.Failure\x12\x0f\n\x07\x64rained\x18\x02 \x01(\x08\"_\n\x07\x46\x61ilure\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\'\n\x06\x64omain\x18\x02 \x01(\x0e\x32\x17.bora.trainer.v1.Domain\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x0c\n\x04hint\x18\x04 \x01(\t*Y\n\x06Scored\x12\x16\n\x12SCORED_UNSPECIFIED\x10\x00\x12\x0f\n\x0bSCORED_TASK\x10\x01\x12\x15\n\x11SCORED_PRIOR_MEAN\x10\x02\x12\x0f\n\x0bSCORED_BASE\x10\x03*U\n\x05Split\x12\x15\n\x11SPLIT_UNSPECIFIED\x10\x00\x12\x0f\n\x0bSPLIT_TRAIN\x10\x01\x12\x14\n\x10SPLIT_VALIDATION\x10\x02\x12\x0e\n\nSPLIT_TEST\x10\x03*E\n\x05\x45nded\x12\x15\n\x11\x45NDED_UNSPECIFIED\x10\x00\x12\x14\n\x10\x45NDED_VALIDATION\x10\x01\x12\x0f\n\x0b\x45NDED_LIMIT\x10\x02*j\n\x06\x44omain\x12\x16\n\x12\x44OMAIN_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x44OMAIN_USER\x10\x01\x12\x0e\n\nDOMAIN_OOM\x10\x02\x12\x10\n\x0c\x44OMAIN_INFRA\x10\x03\x12\x15\n\x11\x44OMAIN_CONTROLLER\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,40 +35,42 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_RUNSTARTED_VERSIONSENTRY']._loaded_options = None
   _globals['_RUNSTARTED_VERSIONSENTRY']._serialized_options = b'8\001'
-  _globals['_SCORED']._serialized_start=1970
-  _globals['_SCORED']._serialized_end=2059
-  _globals['_SPLIT']._serialized_start=2061
-  _globals['_SPLIT']._serialized_end=2146
-  _globals['_ENDED']._serialized_start=2148
-  _globals['_ENDED']._serialized_end=2217
-  _globals['_DOMAIN']._serialized_start=2219
-  _globals['_DOMAIN']._serialized_end=2325
+  _globals['_SCORED']._serialized_start=2174
+  _globals['_SCORED']._serialized_end=2263
+  _globals['_SPLIT']._serialized_start=2265
+  _globals['_SPLIT']._serialized_end=2350
+  _globals['_ENDED']._serialized_start=2352
+  _globals['_ENDED']._serialized_end=2421
+  _globals['_DOMAIN']._serialized_start=2423
+  _globals['_DOMAIN']._serialized_end=2529
   _globals['_EVENT']._serialized_start=109
-  _globals['_EVENT']._serialized_end=641
-  _globals['_RUNSTARTED']._serialized_start=644
-  _globals['_RUNSTARTED']._serialized_end=894
-  _globals['_RUNSTARTED_VERSIONSENTRY']._serialized_start=847
-  _globals['_RUNSTARTED_VERSIONSENTRY']._serialized_end=894
-  _globals['_STEPSDONE']._serialized_start=896
-  _globals['_STEPSDONE']._serialized_end=1013
-  _globals['_FITPROGRESS']._serialized_start=1015
-  _globals['_FITPROGRESS']._serialized_end=1070
-  _globals['_EVALUATED']._serialized_start=1073
-  _globals['_EVALUATED']._serialized_end=1269
-  _globals['_TASKNATS']._serialized_start=1271
-  _globals['_TASKNATS']._serialized_end=1325
-  _globals['_CHECKPOINTSAVED']._serialized_start=1327
-  _globals['_CHECKPOINTSAVED']._serialized_end=1403
-  _globals['_ARTIFACT']._serialized_start=1405
-  _globals['_ARTIFACT']._serialized_end=1459
-  _globals['_TRIALDONE']._serialized_start=1462
-  _globals['_TRIALDONE']._serialized_end=1626
-  _globals['_TRIALFAILED']._serialized_start=1628
-  _globals['_TRIALFAILED']._serialized_end=1698
-  _globals['_RUNDONE']._serialized_start=1700
-  _globals['_RUNDONE']._serialized_end=1798
-  _globals['_RUNFAILED']._serialized_start=1800
-  _globals['_RUNFAILED']._serialized_end=1871
-  _globals['_FAILURE']._serialized_start=1873
-  _globals['_FAILURE']._serialized_end=1968
+  _globals['_EVENT']._serialized_end=706
+  _globals['_RUNSTARTED']._serialized_start=709
+  _globals['_RUNSTARTED']._serialized_end=959
+  _globals['_RUNSTARTED_VERSIONSENTRY']._serialized_start=912
+  _globals['_RUNSTARTED_VERSIONSENTRY']._serialized_end=959
+  _globals['_STEPSDONE']._serialized_start=962
+  _globals['_STEPSDONE']._serialized_end=1109
+  _globals['_FITPROGRESS']._serialized_start=1111
+  _globals['_FITPROGRESS']._serialized_end=1166
+  _globals['_EVALUATED']._serialized_start=1169
+  _globals['_EVALUATED']._serialized_end=1365
+  _globals['_TASKNATS']._serialized_start=1367
+  _globals['_TASKNATS']._serialized_end=1421
+  _globals['_MICROBATCHHALVED']._serialized_start=1423
+  _globals['_MICROBATCHHALVED']._serialized_end=1529
+  _globals['_CHECKPOINTSAVED']._serialized_start=1531
+  _globals['_CHECKPOINTSAVED']._serialized_end=1607
+  _globals['_ARTIFACT']._serialized_start=1609
+  _globals['_ARTIFACT']._serialized_end=1663
+  _globals['_TRIALDONE']._serialized_start=1666
+  _globals['_TRIALDONE']._serialized_end=1830
+  _globals['_TRIALFAILED']._serialized_start=1832
+  _globals['_TRIALFAILED']._serialized_end=1902
+  _globals['_RUNDONE']._serialized_start=1904
+  _globals['_RUNDONE']._serialized_end=2002
+  _globals['_RUNFAILED']._serialized_start=2004
+  _globals['_RUNFAILED']._serialized_end=2075
+  _globals['_FAILURE']._serialized_start=2077
+  _globals['_FAILURE']._serialized_end=2172
 # @@protoc_insertion_point(module_scope)

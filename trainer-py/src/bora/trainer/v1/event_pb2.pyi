@@ -56,7 +56,7 @@ DOMAIN_INFRA: Domain
 DOMAIN_CONTROLLER: Domain
 
 class Event(_message.Message):
-    __slots__ = ("run_id", "seq", "attempt", "at", "trial_id", "run_started", "steps_done", "evaluated", "checkpoint_saved", "trial_done", "trial_failed", "run_done", "run_failed")
+    __slots__ = ("run_id", "seq", "attempt", "at", "trial_id", "run_started", "steps_done", "evaluated", "checkpoint_saved", "trial_done", "trial_failed", "run_done", "run_failed", "micro_batch_halved")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     SEQ_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
@@ -70,6 +70,7 @@ class Event(_message.Message):
     TRIAL_FAILED_FIELD_NUMBER: _ClassVar[int]
     RUN_DONE_FIELD_NUMBER: _ClassVar[int]
     RUN_FAILED_FIELD_NUMBER: _ClassVar[int]
+    MICRO_BATCH_HALVED_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     seq: int
     attempt: int
@@ -83,7 +84,8 @@ class Event(_message.Message):
     trial_failed: TrialFailed
     run_done: RunDone
     run_failed: RunFailed
-    def __init__(self, run_id: _Optional[str] = ..., seq: _Optional[int] = ..., attempt: _Optional[int] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., trial_id: _Optional[str] = ..., run_started: _Optional[_Union[RunStarted, _Mapping]] = ..., steps_done: _Optional[_Union[StepsDone, _Mapping]] = ..., evaluated: _Optional[_Union[Evaluated, _Mapping]] = ..., checkpoint_saved: _Optional[_Union[CheckpointSaved, _Mapping]] = ..., trial_done: _Optional[_Union[TrialDone, _Mapping]] = ..., trial_failed: _Optional[_Union[TrialFailed, _Mapping]] = ..., run_done: _Optional[_Union[RunDone, _Mapping]] = ..., run_failed: _Optional[_Union[RunFailed, _Mapping]] = ...) -> None: ...
+    micro_batch_halved: MicroBatchHalved
+    def __init__(self, run_id: _Optional[str] = ..., seq: _Optional[int] = ..., attempt: _Optional[int] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., trial_id: _Optional[str] = ..., run_started: _Optional[_Union[RunStarted, _Mapping]] = ..., steps_done: _Optional[_Union[StepsDone, _Mapping]] = ..., evaluated: _Optional[_Union[Evaluated, _Mapping]] = ..., checkpoint_saved: _Optional[_Union[CheckpointSaved, _Mapping]] = ..., trial_done: _Optional[_Union[TrialDone, _Mapping]] = ..., trial_failed: _Optional[_Union[TrialFailed, _Mapping]] = ..., run_done: _Optional[_Union[RunDone, _Mapping]] = ..., run_failed: _Optional[_Union[RunFailed, _Mapping]] = ..., micro_batch_halved: _Optional[_Union[MicroBatchHalved, _Mapping]] = ...) -> None: ...
 
 class RunStarted(_message.Message):
     __slots__ = ("execution", "step", "rows", "parameters_per_row", "steps_per_epoch", "versions")
@@ -109,18 +111,22 @@ class RunStarted(_message.Message):
     def __init__(self, execution: _Optional[_Union[_run_pb2.Execution, _Mapping]] = ..., step: _Optional[int] = ..., rows: _Optional[int] = ..., parameters_per_row: _Optional[int] = ..., steps_per_epoch: _Optional[int] = ..., versions: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class StepsDone(_message.Message):
-    __slots__ = ("step", "steps", "tokens", "seconds", "fits")
+    __slots__ = ("step", "steps", "tokens", "seconds", "fits", "real", "padded")
     STEP_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
     TOKENS_FIELD_NUMBER: _ClassVar[int]
     SECONDS_FIELD_NUMBER: _ClassVar[int]
     FITS_FIELD_NUMBER: _ClassVar[int]
+    REAL_FIELD_NUMBER: _ClassVar[int]
+    PADDED_FIELD_NUMBER: _ClassVar[int]
     step: int
     steps: int
     tokens: int
     seconds: float
     fits: _containers.RepeatedCompositeFieldContainer[FitProgress]
-    def __init__(self, step: _Optional[int] = ..., steps: _Optional[int] = ..., tokens: _Optional[int] = ..., seconds: _Optional[float] = ..., fits: _Optional[_Iterable[_Union[FitProgress, _Mapping]]] = ...) -> None: ...
+    real: int
+    padded: int
+    def __init__(self, step: _Optional[int] = ..., steps: _Optional[int] = ..., tokens: _Optional[int] = ..., seconds: _Optional[float] = ..., fits: _Optional[_Iterable[_Union[FitProgress, _Mapping]]] = ..., real: _Optional[int] = ..., padded: _Optional[int] = ...) -> None: ...
 
 class FitProgress(_message.Message):
     __slots__ = ("trial_id", "nats_per_token")
@@ -157,6 +163,18 @@ class TaskNats(_message.Message):
     nats: float
     tokens: int
     def __init__(self, task: _Optional[int] = ..., nats: _Optional[float] = ..., tokens: _Optional[int] = ...) -> None: ...
+
+class MicroBatchHalved(_message.Message):
+    __slots__ = ("step", "rows_per_micro_batch", "evaluation_tokens", "message")
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    ROWS_PER_MICRO_BATCH_FIELD_NUMBER: _ClassVar[int]
+    EVALUATION_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    step: int
+    rows_per_micro_batch: int
+    evaluation_tokens: int
+    message: str
+    def __init__(self, step: _Optional[int] = ..., rows_per_micro_batch: _Optional[int] = ..., evaluation_tokens: _Optional[int] = ..., message: _Optional[str] = ...) -> None: ...
 
 class CheckpointSaved(_message.Message):
     __slots__ = ("step", "artifact")

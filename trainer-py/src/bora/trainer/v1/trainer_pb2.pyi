@@ -101,7 +101,7 @@ class InspectRequest(_message.Message):
     def __init__(self, model: _Optional[_Union[_run_pb2.ModelSource, _Mapping]] = ..., data: _Optional[_Union[_run_pb2.DataSpec, _Mapping]] = ..., adapter: _Optional[_Union[_run_pb2.AdapterSpec, _Mapping]] = ...) -> None: ...
 
 class InspectResponse(_message.Message):
-    __slots__ = ("tasks", "data_hash", "model_hash", "model_name", "base_parameters", "parameters_per_row", "adapted_modules", "files", "warnings", "bytes_per_row", "base_bytes", "train_tokens_per_second", "evaluate_tokens_per_second")
+    __slots__ = ("tasks", "data_hash", "model_hash", "model_name", "base_parameters", "parameters_per_row", "adapted_modules", "files", "warnings", "bytes_per_row", "base_bytes", "train_tokens_per_second", "evaluate_tokens_per_second", "bytes_per_fit", "activation_bytes_per_token", "micro_batch_tokens", "working_bytes", "process_bytes", "prefix_cache_bytes", "free_memory_bytes")
     TASKS_FIELD_NUMBER: _ClassVar[int]
     DATA_HASH_FIELD_NUMBER: _ClassVar[int]
     MODEL_HASH_FIELD_NUMBER: _ClassVar[int]
@@ -115,6 +115,13 @@ class InspectResponse(_message.Message):
     BASE_BYTES_FIELD_NUMBER: _ClassVar[int]
     TRAIN_TOKENS_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
     EVALUATE_TOKENS_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    BYTES_PER_FIT_FIELD_NUMBER: _ClassVar[int]
+    ACTIVATION_BYTES_PER_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    MICRO_BATCH_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    WORKING_BYTES_FIELD_NUMBER: _ClassVar[int]
+    PROCESS_BYTES_FIELD_NUMBER: _ClassVar[int]
+    PREFIX_CACHE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    FREE_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     tasks: _containers.RepeatedCompositeFieldContainer[Task]
     data_hash: str
     model_hash: str
@@ -128,7 +135,14 @@ class InspectResponse(_message.Message):
     base_bytes: int
     train_tokens_per_second: float
     evaluate_tokens_per_second: float
-    def __init__(self, tasks: _Optional[_Iterable[_Union[Task, _Mapping]]] = ..., data_hash: _Optional[str] = ..., model_hash: _Optional[str] = ..., model_name: _Optional[str] = ..., base_parameters: _Optional[int] = ..., parameters_per_row: _Optional[int] = ..., adapted_modules: _Optional[int] = ..., files: _Optional[_Iterable[_Union[SourceFile, _Mapping]]] = ..., warnings: _Optional[_Iterable[str]] = ..., bytes_per_row: _Optional[int] = ..., base_bytes: _Optional[int] = ..., train_tokens_per_second: _Optional[float] = ..., evaluate_tokens_per_second: _Optional[float] = ...) -> None: ...
+    bytes_per_fit: int
+    activation_bytes_per_token: int
+    micro_batch_tokens: int
+    working_bytes: int
+    process_bytes: int
+    prefix_cache_bytes: int
+    free_memory_bytes: int
+    def __init__(self, tasks: _Optional[_Iterable[_Union[Task, _Mapping]]] = ..., data_hash: _Optional[str] = ..., model_hash: _Optional[str] = ..., model_name: _Optional[str] = ..., base_parameters: _Optional[int] = ..., parameters_per_row: _Optional[int] = ..., adapted_modules: _Optional[int] = ..., files: _Optional[_Iterable[_Union[SourceFile, _Mapping]]] = ..., warnings: _Optional[_Iterable[str]] = ..., bytes_per_row: _Optional[int] = ..., base_bytes: _Optional[int] = ..., train_tokens_per_second: _Optional[float] = ..., evaluate_tokens_per_second: _Optional[float] = ..., bytes_per_fit: _Optional[int] = ..., activation_bytes_per_token: _Optional[int] = ..., micro_batch_tokens: _Optional[int] = ..., working_bytes: _Optional[int] = ..., process_bytes: _Optional[int] = ..., prefix_cache_bytes: _Optional[int] = ..., free_memory_bytes: _Optional[int] = ...) -> None: ...
 
 class Task(_message.Message):
     __slots__ = ("name", "slug", "documents", "scored_tokens", "cut_documents", "cut_tokens")

@@ -65,6 +65,7 @@ export interface Event {
     | { $case: "trialFailed"; trialFailed: TrialFailed }
     | { $case: "runDone"; runDone: RunDone }
     | { $case: "runFailed"; runFailed: RunFailed }
+    | { $case: "microBatchHalved"; microBatchHalved: MicroBatchHalved }
     | undefined;
 }
 
@@ -100,6 +101,10 @@ export interface StepsDone {
   seconds: number;
   /** fits still training */
   fits: FitProgress[];
+  /** tokens of the documents read, scored or not; `tokens` leaves prompts and first tokens out */
+  real: bigint;
+  /** cells of the rectangles computed that hold no token */
+  padded: bigint;
 }
 
 export interface FitProgress {
@@ -128,6 +133,18 @@ export interface TaskNats {
   nats: number;
   /** scored */
   tokens: bigint;
+}
+
+/** The device had no memory left for a micro-batch: the step or evaluation in hand began again with smaller ones. */
+export interface MicroBatchHalved {
+  /** the step that began again, or the last one before the evaluation */
+  step: number;
+  /** of training from now on */
+  rowsPerMicroBatch: number;
+  /** of a micro-batch of an evaluation from now on */
+  evaluationTokens: number;
+  /** what the allocator said */
+  message: string;
 }
 
 export interface CheckpointSaved {
@@ -230,6 +247,9 @@ export const Event: MessageFns<Event> = {
         break;
       case "runFailed":
         RunFailed.encode(message.body.runFailed, writer.uint32(138).fork()).join();
+        break;
+      case "microBatchHalved":
+        MicroBatchHalved.encode(message.body.microBatchHalved, writer.uint32(154).fork()).join();
         break;
     }
     return writer;
@@ -355,6 +375,17 @@ export const Event: MessageFns<Event> = {
             message.body = { $case: "runFailed", runFailed: RunFailed.decode(reader, reader.uint32()) };
             continue;
           }
+          case 19: {
+            if (tag !== 154) {
+              break;
+            }
+
+            message.body = {
+              $case: "microBatchHalved",
+              microBatchHalved: MicroBatchHalved.decode(reader, reader.uint32()),
+            };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -426,6 +457,15 @@ export const Event: MessageFns<Event> = {
       case "runFailed": {
         if (object.body?.runFailed !== undefined && object.body?.runFailed !== null) {
           message.body = { $case: "runFailed", runFailed: RunFailed.fromPartial(object.body.runFailed) };
+        }
+        break;
+      }
+      case "microBatchHalved": {
+        if (object.body?.microBatchHalved !== undefined && object.body?.microBatchHalved !== null) {
+          message.body = {
+            $case: "microBatchHalved",
+            microBatchHalved: MicroBatchHalved.fromPartial(object.body.microBatchHalved),
+          };
         }
         break;
       }
@@ -630,7 +670,7 @@ export const RunStarted_VersionsEntry: MessageFns<RunStarted_VersionsEntry> = {
 };
 
 function createBaseStepsDone(): StepsDone {
-  return { step: 0, steps: 0, tokens: 0n, seconds: 0, fits: [] };
+  return { step: 0, steps: 0, tokens: 0n, seconds: 0, fits: [], real: 0n, padded: 0n };
 }
 
 export const StepsDone: MessageFns<StepsDone> = {
@@ -652,6 +692,18 @@ export const StepsDone: MessageFns<StepsDone> = {
     }
     for (const v of message.fits) {
       FitProgress.encode(v!, writer.uint32(42).fork()).join();
+    }
+    if (message.real !== 0n) {
+      if (BigInt.asUintN(64, message.real) !== message.real) {
+        throw new globalThis.Error("value provided for field message.real of type uint64 too large");
+      }
+      writer.uint32(48).uint64(message.real);
+    }
+    if (message.padded !== 0n) {
+      if (BigInt.asUintN(64, message.padded) !== message.padded) {
+        throw new globalThis.Error("value provided for field message.padded of type uint64 too large");
+      }
+      writer.uint32(56).uint64(message.padded);
     }
     return writer;
   },
@@ -709,6 +761,22 @@ export const StepsDone: MessageFns<StepsDone> = {
             message.fits.push(FitProgress.decode(reader, reader.uint32()));
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.real = reader.uint64() as bigint;
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.padded = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -731,6 +799,8 @@ export const StepsDone: MessageFns<StepsDone> = {
     message.tokens = (object.tokens !== undefined && object.tokens !== null) ? BigInt(object.tokens) : 0n;
     message.seconds = object.seconds ?? 0;
     message.fits = object.fits?.map((e) => FitProgress.fromPartial(e)) || [];
+    message.real = (object.real !== undefined && object.real !== null) ? BigInt(object.real) : 0n;
+    message.padded = (object.padded !== undefined && object.padded !== null) ? BigInt(object.padded) : 0n;
     return message;
   },
 };
@@ -1007,6 +1077,97 @@ export const TaskNats: MessageFns<TaskNats> = {
     message.task = object.task ?? 0;
     message.nats = object.nats ?? 0;
     message.tokens = (object.tokens !== undefined && object.tokens !== null) ? BigInt(object.tokens) : 0n;
+    return message;
+  },
+};
+
+function createBaseMicroBatchHalved(): MicroBatchHalved {
+  return { step: 0, rowsPerMicroBatch: 0, evaluationTokens: 0, message: "" };
+}
+
+export const MicroBatchHalved: MessageFns<MicroBatchHalved> = {
+  encode(message: MicroBatchHalved, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.step !== 0) {
+      writer.uint32(8).uint32(message.step);
+    }
+    if (message.rowsPerMicroBatch !== 0) {
+      writer.uint32(16).uint32(message.rowsPerMicroBatch);
+    }
+    if (message.evaluationTokens !== 0) {
+      writer.uint32(24).uint32(message.evaluationTokens);
+    }
+    if (message.message !== "") {
+      writer.uint32(34).string(message.message);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MicroBatchHalved {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMicroBatchHalved();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.step = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.rowsPerMicroBatch = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.evaluationTokens = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.message = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<MicroBatchHalved>): MicroBatchHalved {
+    return MicroBatchHalved.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<MicroBatchHalved>): MicroBatchHalved {
+    const message = createBaseMicroBatchHalved();
+    message.step = object.step ?? 0;
+    message.rowsPerMicroBatch = object.rowsPerMicroBatch ?? 0;
+    message.evaluationTokens = object.evaluationTokens ?? 0;
+    message.message = object.message ?? "";
     return message;
   },
 };

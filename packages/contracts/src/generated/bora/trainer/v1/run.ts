@@ -108,6 +108,8 @@ export interface Execution {
   rowsPerMicroBatch: number;
   /** "cpu" or "cuda:0" */
   device: string;
+  /** of a micro-batch without gradients; 0: as many as suit the device */
+  evaluationTokens: number;
 }
 
 export interface ModelSource {
@@ -476,7 +478,7 @@ export const Fit: MessageFns<Fit> = {
 };
 
 function createBaseExecution(): Execution {
-  return { dtype: 0, dtypeReason: "", threads: 0, rowsPerMicroBatch: 0, device: "" };
+  return { dtype: 0, dtypeReason: "", threads: 0, rowsPerMicroBatch: 0, device: "", evaluationTokens: 0 };
 }
 
 export const Execution: MessageFns<Execution> = {
@@ -495,6 +497,9 @@ export const Execution: MessageFns<Execution> = {
     }
     if (message.device !== "") {
       writer.uint32(42).string(message.device);
+    }
+    if (message.evaluationTokens !== 0) {
+      writer.uint32(56).uint32(message.evaluationTokens);
     }
     return writer;
   },
@@ -552,6 +557,14 @@ export const Execution: MessageFns<Execution> = {
             message.device = reader.string();
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.evaluationTokens = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -574,6 +587,7 @@ export const Execution: MessageFns<Execution> = {
     message.threads = object.threads ?? 0;
     message.rowsPerMicroBatch = object.rowsPerMicroBatch ?? 0;
     message.device = object.device ?? "";
+    message.evaluationTokens = object.evaluationTokens ?? 0;
     return message;
   },
 };

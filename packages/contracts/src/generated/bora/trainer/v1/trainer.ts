@@ -103,6 +103,20 @@ export interface InspectResponse {
   /** estimate from a short probe on this device; 0: not probed */
   trainTokensPerSecond: number;
   evaluateTokensPerSecond: number;
+  /** Theta, its moments, its start, the best step's */
+  bytesPerFit: bigint;
+  /** a training micro-batch at its peak, documents of max_tokens; measured */
+  activationBytesPerToken: bigint;
+  /** a micro-batch is cut to as many, but never below one row */
+  microBatchTokens: number;
+  /** chunk of the cross-entropy, temporaries of the update: whatever the pack */
+  workingBytes: bigint;
+  /** interpreter, libraries, data; 0 where the device has memory of its own */
+  processBytes: bigint;
+  /** kept hidden states below the adapted layers; 0: not kept */
+  prefixCacheBytes: bigint;
+  /** of the device, before the model was loaded */
+  freeMemoryBytes: bigint;
 }
 
 export interface Task {
@@ -802,6 +816,13 @@ function createBaseInspectResponse(): InspectResponse {
     baseBytes: 0n,
     trainTokensPerSecond: 0,
     evaluateTokensPerSecond: 0,
+    bytesPerFit: 0n,
+    activationBytesPerToken: 0n,
+    microBatchTokens: 0,
+    workingBytes: 0n,
+    processBytes: 0n,
+    prefixCacheBytes: 0n,
+    freeMemoryBytes: 0n,
   };
 }
 
@@ -854,6 +875,45 @@ export const InspectResponse: MessageFns<InspectResponse> = {
     }
     if (message.evaluateTokensPerSecond !== 0) {
       writer.uint32(105).double(message.evaluateTokensPerSecond);
+    }
+    if (message.bytesPerFit !== 0n) {
+      if (BigInt.asUintN(64, message.bytesPerFit) !== message.bytesPerFit) {
+        throw new globalThis.Error("value provided for field message.bytesPerFit of type uint64 too large");
+      }
+      writer.uint32(112).uint64(message.bytesPerFit);
+    }
+    if (message.activationBytesPerToken !== 0n) {
+      if (BigInt.asUintN(64, message.activationBytesPerToken) !== message.activationBytesPerToken) {
+        throw new globalThis.Error("value provided for field message.activationBytesPerToken of type uint64 too large");
+      }
+      writer.uint32(120).uint64(message.activationBytesPerToken);
+    }
+    if (message.microBatchTokens !== 0) {
+      writer.uint32(128).uint32(message.microBatchTokens);
+    }
+    if (message.workingBytes !== 0n) {
+      if (BigInt.asUintN(64, message.workingBytes) !== message.workingBytes) {
+        throw new globalThis.Error("value provided for field message.workingBytes of type uint64 too large");
+      }
+      writer.uint32(136).uint64(message.workingBytes);
+    }
+    if (message.processBytes !== 0n) {
+      if (BigInt.asUintN(64, message.processBytes) !== message.processBytes) {
+        throw new globalThis.Error("value provided for field message.processBytes of type uint64 too large");
+      }
+      writer.uint32(144).uint64(message.processBytes);
+    }
+    if (message.prefixCacheBytes !== 0n) {
+      if (BigInt.asUintN(64, message.prefixCacheBytes) !== message.prefixCacheBytes) {
+        throw new globalThis.Error("value provided for field message.prefixCacheBytes of type uint64 too large");
+      }
+      writer.uint32(152).uint64(message.prefixCacheBytes);
+    }
+    if (message.freeMemoryBytes !== 0n) {
+      if (BigInt.asUintN(64, message.freeMemoryBytes) !== message.freeMemoryBytes) {
+        throw new globalThis.Error("value provided for field message.freeMemoryBytes of type uint64 too large");
+      }
+      writer.uint32(160).uint64(message.freeMemoryBytes);
     }
     return writer;
   },
@@ -975,6 +1035,62 @@ export const InspectResponse: MessageFns<InspectResponse> = {
             message.evaluateTokensPerSecond = reader.double();
             continue;
           }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.bytesPerFit = reader.uint64() as bigint;
+            continue;
+          }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.activationBytesPerToken = reader.uint64() as bigint;
+            continue;
+          }
+          case 16: {
+            if (tag !== 128) {
+              break;
+            }
+
+            message.microBatchTokens = reader.uint32();
+            continue;
+          }
+          case 17: {
+            if (tag !== 136) {
+              break;
+            }
+
+            message.workingBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 18: {
+            if (tag !== 144) {
+              break;
+            }
+
+            message.processBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 19: {
+            if (tag !== 152) {
+              break;
+            }
+
+            message.prefixCacheBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 20: {
+            if (tag !== 160) {
+              break;
+            }
+
+            message.freeMemoryBytes = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1009,6 +1125,26 @@ export const InspectResponse: MessageFns<InspectResponse> = {
     message.baseBytes = (object.baseBytes !== undefined && object.baseBytes !== null) ? BigInt(object.baseBytes) : 0n;
     message.trainTokensPerSecond = object.trainTokensPerSecond ?? 0;
     message.evaluateTokensPerSecond = object.evaluateTokensPerSecond ?? 0;
+    message.bytesPerFit = (object.bytesPerFit !== undefined && object.bytesPerFit !== null)
+      ? BigInt(object.bytesPerFit)
+      : 0n;
+    message.activationBytesPerToken =
+      (object.activationBytesPerToken !== undefined && object.activationBytesPerToken !== null)
+        ? BigInt(object.activationBytesPerToken)
+        : 0n;
+    message.microBatchTokens = object.microBatchTokens ?? 0;
+    message.workingBytes = (object.workingBytes !== undefined && object.workingBytes !== null)
+      ? BigInt(object.workingBytes)
+      : 0n;
+    message.processBytes = (object.processBytes !== undefined && object.processBytes !== null)
+      ? BigInt(object.processBytes)
+      : 0n;
+    message.prefixCacheBytes = (object.prefixCacheBytes !== undefined && object.prefixCacheBytes !== null)
+      ? BigInt(object.prefixCacheBytes)
+      : 0n;
+    message.freeMemoryBytes = (object.freeMemoryBytes !== undefined && object.freeMemoryBytes !== null)
+      ? BigInt(object.freeMemoryBytes)
+      : 0n;
     return message;
   },
 };
