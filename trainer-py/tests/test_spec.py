@@ -25,7 +25,7 @@ def test_a_valid_request_becomes_frozen_data_in_the_experiment_files_words():
 
 
 def test_an_execution_survives_the_wire():
-    chosen = Execution("bfloat16", "the processor has avx512_bf16", 2, 7, "cpu")
+    chosen = Execution("bfloat16", "the processor has avx512_bf16", 2, 7, "cpu", prefix_cache=True)
     message = run_message()
     message.execution.CopyFrom(chosen.to_proto())
     assert RunSpec.from_proto(message).execution == chosen

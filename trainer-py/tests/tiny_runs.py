@@ -31,6 +31,7 @@ from bora_trainer.spec import (
     TaskSelection,
     TrainSpec,
 )
+from bora_trainer.state_files import StateFolder
 from bora_trainer.train import train
 
 WORDS = [f"word{i}" for i in range(40)]
@@ -96,7 +97,7 @@ class Tiny:
             train=replace(TRAIN, **train),
             fits=tuple(Fit(f"tau{tau:g}-seed{seed}", tau, seed) for tau in taus for seed in seeds),
             evaluate_base=evaluate_base,
-            execution=Execution("float32", "asked for", 1, 4, "cpu"),
+            execution=Execution("float32", "asked for", 1, 4, "cpu", prefix_cache=True),
         )
 
     def loaded(self) -> LoadedModel:
@@ -107,9 +108,14 @@ class Tiny:
         return load_dataset(spec.data, load_tokenizer(spec.model))
 
     def train(
-        self, spec: RunSpec, folder: Path, resume_step: int = 0, stop: Callable[[], bool] = lambda: False
+        self,
+        spec: RunSpec,
+        folder: Path,
+        resume_step: int = 0,
+        stop: Callable[[], bool] = lambda: False,
+        states: StateFolder | None = None,
     ) -> Iterator[Event]:
-        return train(spec, self.loaded(), self.dataset(), folder, resume_step, stop)
+        return train(spec, self.loaded(), self.dataset(), folder, resume_step, stop, states)
 
 
 def bodies(events: Sequence[Event], kind: str, trial_id: str | None = None) -> list:

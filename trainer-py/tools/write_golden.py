@@ -22,6 +22,7 @@ EXECUTION = run_pb2.Execution(
     rows_per_micro_batch=16,
     device="cpu",
     evaluation_tokens=1024,
+    prefix_cache=True,
 )
 ARTIFACT = event_pb2.Artifact(path="trials/0a1b/manifest.json", size=1234, sha256="ab" * 32)
 FAILURE = event_pb2.Failure(
@@ -51,6 +52,7 @@ def bodies() -> Iterator[tuple[str, Message]]:
             parameters_per_row=921_600,
             steps_per_epoch=17,
             versions={"bora": "0.1.0", "torch": "2.13.0"},
+            prefix_cache="hidden states below layer 22 are kept: 7000 tokens, 16128000 bytes",
         ),
     )
     fits = [event_pb2.FitProgress(trial_id="0a1b", nats_per_token=4.25)]
@@ -84,6 +86,7 @@ def bodies() -> Iterator[tuple[str, Message]]:
     yield "", event_pb2.RunFailed(failure=FAILURE, drained=True)
     words = "DefaultCPUAllocator: can't allocate memory"
     yield "", event_pb2.MicroBatchHalved(step=51, rows_per_micro_batch=8, evaluation_tokens=2048, message=words)
+    yield "", event_pb2.PrefixCacheFilled(tokens=5_000_000_000, of_tokens=7_000_000_000, seconds=2.5)
 
 
 def run_spec() -> run_pb2.RunSpec:

@@ -76,6 +76,7 @@ describe("golden messages of the wire", () => {
       trialFailed: true,
       runDone: true,
       runFailed: true,
+      prefixCacheFilled: true,
     } satisfies Record<NonNullable<wire.Event["body"]>["$case"], true>;
     expect(bodies.toSorted()).toEqual(Object.keys(all).toSorted());
     expect(names).toContain("run_spec");

@@ -5,7 +5,7 @@ export const sweepId = "tiny-0123abcd";
 
 export const eventAt = (position: number): SweepEvent => ({
   ...{ position, at: 1_767_268_800_000 + position, sweepId, runId: "r", seq: position, attempt: 1 },
-  event: { kind: "steps_done", step: position, steps: 1, tokens: 10, seconds: 0.1, fits: [] },
+  event: { kind: "steps_done", step: position, steps: 1, tokens: 10, seconds: 0.1, real: 11, padded: 1, fits: [] },
 });
 
 const outcome: SweepOutcome = {

@@ -18,6 +18,8 @@ export function applyTrainerEvent(state: SweepState, run: RunRecord, event: wire
       return stepsDone(state, run, body.stepsDone);
     case "evaluated":
       return evaluated(withRun(state, run), run, trialId, body.evaluated);
+    case "prefixCacheFilled":
+      return withRun(state, run); // progress for a person: nothing is decided by it
     case "checkpointSaved":
       return withRun(state, { ...run, checkpointStep: body.checkpointSaved.step });
     case "trialDone":

@@ -131,6 +131,8 @@ export class SimulatedProcess {
       threads: 2,
       rowsPerMicroBatch: 4,
       device: "cpu",
+      prefixCache: false,
+      evaluationTokens: 0,
     };
     const rows = fits.length * 2;
     emit("", {
@@ -142,6 +144,7 @@ export class SimulatedProcess {
         parametersPerRow: 8,
         stepsPerEpoch: 4,
         versions: { bora: "0" },
+        prefixCache: "",
       },
     });
     const ends = (id: string) => Math.min(this.script.trials(id).doneAt, this.script.trials(id).divergesAt ?? Infinity);

@@ -74,8 +74,16 @@ export class InstantTrainers {
       threads: 1,
       rowsPerMicroBatch: 1,
       device: "cpu",
+      prefixCache: false,
+      evaluationTokens: 0,
     };
-    const size = { rows: spec.fits.length * 2, parametersPerRow: 8, stepsPerEpoch: 1, versions: { bora: "0" } };
+    const size = {
+      rows: spec.fits.length * 2,
+      parametersPerRow: 8,
+      stepsPerEpoch: 1,
+      versions: { bora: "0" },
+      prefixCache: "",
+    };
     emit({ $case: "runStarted", runStarted: { execution, step: resumeStep, ...size } });
     const artifact = this.write(`checkpoints/${spec.runId}`, "{}");
     if (resumeStep === 0) emit({ $case: "checkpointSaved", checkpointSaved: { step: 5, artifact } });

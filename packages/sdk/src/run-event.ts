@@ -25,6 +25,13 @@ export const RunEvent = z.discriminatedUnion("kind", [
     dtypeReason: z.string(),
     threads: z.number(),
     versions: z.record(z.string(), z.string()),
+    prefixCache: z.string().describe("hidden states kept below the adapted layers, or why not; empty: no such layers"),
+  }),
+  z.object({
+    kind: z.literal("prefix_cache_filled"),
+    tokens: z.number(), // whose hidden states are there
+    ofTokens: z.number(),
+    seconds: z.number(),
   }),
   z.object({
     kind: z.literal("steps_done"),
@@ -114,10 +121,10 @@ const artifactOf = (file: wire.Artifact | undefined): z.infer<typeof artifact> =
 
 function started(body: wire.RunStarted): Kind<"run_started"> {
   const { device = "", dtype = wire.Dtype.AUTO, dtypeReason = "", threads = 0 } = body.execution ?? {};
-  const { step, rows, parametersPerRow, stepsPerEpoch, versions } = body;
+  const { step, rows, parametersPerRow, stepsPerEpoch, versions, prefixCache } = body;
   return {
     kind: "run_started",
-    ...{ step, rows, parametersPerRow, stepsPerEpoch, versions },
+    ...{ step, rows, parametersPerRow, stepsPerEpoch, versions, prefixCache },
     ...{ device, dtype: word(dtypeWords, dtype, "dtype"), dtypeReason, threads },
   };
 }
@@ -158,6 +165,10 @@ export function runEvent(event: wire.Event): RunEvent {
   switch (body?.$case) {
     case "runStarted":
       return started(body.runStarted);
+    case "prefixCacheFilled": {
+      const { tokens, ofTokens, seconds } = body.prefixCacheFilled;
+      return { kind: "prefix_cache_filled", tokens: Number(tokens), ofTokens: Number(ofTokens), seconds };
+    }
     case "stepsDone":
       return stepsDone(body.stepsDone);
     case "evaluated":

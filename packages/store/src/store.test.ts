@@ -82,7 +82,10 @@ for (const [name, make, skip] of backends) {
         trained(1, {
           body: {
             $case: "runStarted",
-            runStarted: { execution: undefined, step: 0, rows: 6, parametersPerRow: 2, stepsPerEpoch: 1, versions },
+            runStarted: {
+              ...{ execution: undefined, step: 0, rows: 6, parametersPerRow: 2, stepsPerEpoch: 1, versions },
+              prefixCache: "",
+            },
           },
         });
       await store.append([...begun(), started({ bora: "0.1.0", torch: "2.13.0" })]);

@@ -51,8 +51,10 @@ def train(job: Job, request: bytes, stop: Stop) -> Iterator[Message]:
     """Events of one attempt at a RunSpec; see train.py."""
     from bora_trainer import device
     from bora_trainer.data import load_dataset
+    from bora_trainer.model_files import cache_folder
     from bora_trainer.models import load_model, load_tokenizer, model_facts
     from bora_trainer.spec import RunSpec
+    from bora_trainer.state_files import StateFolder
     from bora_trainer.train import train as train_run
 
     spec = RunSpec.from_proto(run_pb2.RunSpec.FromString(request))
@@ -68,9 +70,9 @@ def train(job: Job, request: bytes, stop: Stop) -> Iterator[Message]:
     )
     device.apply_threads(execution)
     loaded = load_model(spec.model, device.torch_dtype(execution.dtype), execution.device)
-    yield from train_run(
-        replace(spec, execution=execution), loaded, dataset, Path(job.run_folder), job.resume_step, stop
-    )
+    spec = replace(spec, execution=execution)
+    folder = StateFolder.from_environment(cache_folder() / "hidden-states")
+    yield from train_run(spec, loaded, dataset, Path(job.run_folder), job.resume_step, stop, folder)
 
 
 def inspect(job: Job, request: bytes, stop: Stop) -> Iterator[Message]:

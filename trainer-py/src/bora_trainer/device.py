@@ -37,7 +37,7 @@ def choose_execution(
     dtype, reason = choose_dtype(requested, device)
     bytes_per_row = max(1, tokens_per_row) * activation_bytes_per_token // (2 if dtype == "bfloat16" else 1)
     most = min(_activation_budget(device) // bytes_per_row, _MOST_TOKENS // max(1, tokens_per_row))
-    return Execution(dtype, reason, available_threads(), max(1, min(rows, most)), device)
+    return Execution(dtype, reason, available_threads(), max(1, min(rows, most)), device, prefix_cache=True)
 
 
 def default_device() -> str:

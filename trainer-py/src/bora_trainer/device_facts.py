@@ -19,7 +19,7 @@ def device_facts() -> trainer_pb2.Device:
     free, total = _memory(name)
     return trainer_pb2.Device(
         name=name,
-        description=_description(name),
+        description=device_description(name),
         memory_bytes=total,
         free_memory_bytes=free,
         dtype=DTYPES[dtype],
@@ -35,7 +35,8 @@ def _memory(name: str) -> tuple[int, int]:
     return memory.available, memory.total
 
 
-def _description(name: str) -> str:
+def device_description(name: str) -> str:
+    """The processor's or card's name."""
     if name.startswith("cuda"):
         return torch.cuda.get_device_name(name)
     try:

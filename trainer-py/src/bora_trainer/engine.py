@@ -9,7 +9,8 @@ docs/method.md, section 2.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from itertools import accumulate as running_sum
 
 import torch
@@ -20,11 +21,13 @@ from bora_trainer.adapters.lora import AdaptedLinear, Lora
 from bora_trainer.cross_entropy import OutputEmbedding, nats_of_targets
 from bora_trainer.data.batches import PackedBatch
 from bora_trainer.errors import TrainerError
+from bora_trainer.frozen_prefix import FrozenPrefix
 from bora_trainer.models import LoadedModel
 from bora_trainer.output_embedding import find_output_embedding
 from bora_trainer.spec import AdapterSpec
 
 RowIndex = range | Sequence[int]
+StoredStates = Callable[[PackedBatch], Tensor]
 
 # Gradients are views of the flat tensor on purpose: one update runs over all of them.
 warnings.filterwarnings("ignore", message="grad and param do not obey the gradient layout contract")
@@ -50,6 +53,8 @@ class Engine:
         self._refuse_targets_outside_body()
         self.attends_documents = not plain_attention and attention.install(loaded.model)
         self._adapted = [self._adapt(name) for name in self.lora.modules]
+        self.prefix = FrozenPrefix.of(loaded.model, self.lora.modules)
+        self._stored: StoredStates | None = None
 
     @property
     def output_embedding(self) -> OutputEmbedding:
@@ -90,6 +95,23 @@ class Engine:
         first_N = torch.tensor([0, *running_sum(counts)][:-1], device=self._device)
         sums = torch.zeros(sum(counts), dtype=torch.float64, device=self._device)
         return sums.index_add_(0, first_N[row_M] + segment_M, nats_M.double()).tolist()
+
+    @torch.no_grad()
+    def states_below(self, batch: PackedBatch) -> Tensor:
+        """What enters the lowest adapted layer, [N, T, H]. Only where there is a `prefix`; raises as `alone` there."""
+        assert self.prefix is not None, "no layer lies below the adapters"
+        self._check(batch, range(batch.tokens.shape[0]))
+        with self.prefix.alone() as below:
+            self._hidden(batch.to(self._device), None)
+        assert below.states is not None
+        return below.states
+
+    def start_from(self, stored: StoredStates | None) -> None:
+        """From now on the layers below the adapters are not computed but read; None: computed again.
+
+        `stored` gives `states_below` of a micro-batch that lies on the CPU.
+        """
+        self._stored = stored
 
     def close(self) -> None:
         """Gives the model its own modules and attention back."""
@@ -151,9 +173,13 @@ class Engine:
             as_tuple=True
         )  # on the CPU, where the batch lies: no waiting for the device
         row_M, place_M = row_M.to(self._device), place_M.to(self._device)
+        from_states = nullcontext()
+        if self.prefix is not None and self._stored is not None:
+            from_states = self.prefix.passed_over(self._stored(batch))
         batch = batch.to(self._device)
         tokens, segments = batch.tokens, batch.segments
-        hidden_NTH = self._hidden(batch, factors)
+        with from_states:
+            hidden_NTH = self._hidden(batch, factors)
         nats_M = nats_of_targets(hidden_NTH[row_M, place_M - 1], tokens[row_M, place_M], self._output)
         return nats_M, row_M, segments[row_M, place_M]
 

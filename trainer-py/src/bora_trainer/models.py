@@ -20,6 +20,7 @@ from transformers import (
 from bora_trainer.adapters.lora import Lora
 from bora_trainer.data.documents import SourceFile
 from bora_trainer.errors import TrainerError
+from bora_trainer.frozen_prefix import find_cut
 from bora_trainer.model_files import ModelFolder, repair, resolve
 from bora_trainer.spec import AdapterSpec, ModelSource
 
@@ -55,6 +56,8 @@ class ModelFacts:
     adapted_modules: int
     activation_bytes_per_token: int  # kept for the backward in float32, an estimate
     files: tuple[SourceFile, ...]
+    hidden_size: int
+    layers_below: int  # decoder layers below the lowest adapted one
 
 
 def load_model(source: ModelSource, dtype: torch.dtype, device: torch.device | str) -> LoadedModel:
@@ -93,12 +96,14 @@ def model_facts(source: ModelSource, adapter: AdapterSpec) -> ModelFacts:
         lora.layout.parameters,
         lora.layout.weights,
         len(lora.modules),
-        _activation_bytes(model.config),
+        activation_bytes_per_token(model.config),
         _source_files(folder),
+        model.config.get_text_config().hidden_size,
+        cut.lowest if (cut := find_cut(lora.modules)) is not None else 0,
     )
 
 
-def _activation_bytes(config: PreTrainedConfig) -> int:
+def activation_bytes_per_token(config: PreTrainedConfig) -> int:
     """About 8 vectors of the hidden and 4 of the intermediate size a layer: a third above SmolLM2-135M's measured."""
     text = config.get_text_config()
     intermediate = getattr(text, "intermediate_size", None) or getattr(text, "ffn_dim", None) or 4 * text.hidden_size

@@ -61,17 +61,19 @@ class Run:
         self.size.restore(found.facts.get("micro_batch", {}))
         return TrainingState.resume(self.spec, self.engine, self.dataset, found)
 
-    def started(self, state: TrainingState) -> event_pb2.Event:
+    def started(self, state: TrainingState, *, prefix_cache: bool, words: str) -> event_pb2.Event:
+        """`words` tell of the prefix cache what `open_cache` told."""
         assert self.spec.execution is not None
         size = {"rows_per_micro_batch": self.size.rows, "evaluation_tokens": self.size.evaluation_tokens}
         return event_pb2.Event(
             run_started=event_pb2.RunStarted(
-                execution=replace(self.spec.execution, **size).to_proto(),
+                execution=replace(self.spec.execution, prefix_cache=prefix_cache, **size).to_proto(),
                 step=state.step,
                 rows=len(state.fits) * len(self.dataset.tasks),
                 parameters_per_row=self.engine.parameters_per_row,
                 steps_per_epoch=self.gradients.steps_per_epoch(self.spec.fits[0].seed),
                 versions=versions(),
+                prefix_cache=words,
             )
         )
 

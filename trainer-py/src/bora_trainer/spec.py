@@ -100,6 +100,7 @@ class Execution:
     threads: int
     rows_per_micro_batch: int
     device: str
+    prefix_cache: bool  # whether the run may read, and from its start on whether it does read, prefix_cache.py's file
     evaluation_tokens: int = 0  # of a micro-batch without gradients; 0: as many as suit the device
 
     @classmethod
@@ -110,13 +111,9 @@ class Execution:
         _at_least_one(message.rows_per_micro_batch, "execution.rows_per_micro_batch")
         _require(message.device != "", "execution.device", message.device, 'a device such as "cpu"')
         return cls(
-            dtype,
-            message.dtype_reason,
-            message.threads,
-            message.rows_per_micro_batch,
-            message.device,
-            message.evaluation_tokens,
-        )
+            dtype, message.dtype_reason, message.threads, message.rows_per_micro_batch, message.device,
+            message.prefix_cache, message.evaluation_tokens,
+        )  # fmt: skip
 
     def to_proto(self) -> run_pb2.Execution:
         dtype = next(number for number, word in _DTYPES.items() if word == self.dtype)
@@ -126,6 +123,7 @@ class Execution:
             threads=self.threads,
             rows_per_micro_batch=self.rows_per_micro_batch,
             device=self.device,
+            prefix_cache=self.prefix_cache,
             evaluation_tokens=self.evaluation_tokens,
         )
 

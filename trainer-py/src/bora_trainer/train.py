@@ -22,9 +22,11 @@ from bora_trainer.evaluate import evaluate
 from bora_trainer.learning_rate import learning_rate
 from bora_trainer.models import LoadedModel
 from bora_trainer.objective import macro_nats_per_token
+from bora_trainer.prefix_cache import PrefixCache, open_cache
 from bora_trainer.progress import rows_of_fits
 from bora_trainer.run import Run, peak_memory_bytes
 from bora_trainer.spec import RunSpec
+from bora_trainer.state_files import StateFolder
 from bora_trainer.training_state import TrainingState
 
 _ENDED = {"validation": event_pb2.ENDED_VALIDATION, "limit": event_pb2.ENDED_LIMIT}
@@ -37,20 +39,26 @@ def train(
     run_folder: Path,
     resume_step: int = 0,
     stop: Callable[[], bool] = lambda: False,
+    state_folder: StateFolder | None = None,
 ) -> Iterator[Event]:
     """Trains `spec.fits` and yields what happens; `spec.execution` must be set.
 
+    Hidden states below the adapted layers are kept in `state_folder`, where there is one and the execution lets it.
     With `resume_step` it goes on from the newest whole checkpoint up to that step. When `stop()` turns true, asked
     between micro-batches, it drops the unfinished step or evaluation, saves the last whole step and ends with
     run_failed (drained). Raises `TrainerError` for whatever else ends the whole run.
     """
     began = time.monotonic()
     engine = Engine(loaded, spec.adapter)
+    cache: PrefixCache | None = None
     try:
         run = Run.prepare(spec, dataset, run_folder, engine, stop)
         state = run.begin(resume_step)
-        yield run.started(state)
+        cache, words = _open_cache(run, state_folder)
+        yield run.started(state, prefix_cache=cache is not None, words=words)
         try:
+            if cache is not None:
+                yield from cache.fill(stop)
             base = (yield from _score_base(run)) if spec.evaluate_base else None
             while state.fits:
                 yield from _next(run, state)
@@ -64,6 +72,18 @@ def train(
             ))  # fmt: skip
     finally:
         engine.close()
+        if cache is not None:
+            cache.file.close()
+
+
+def _open_cache(run: Run, folder: StateFolder | None) -> tuple[PrefixCache | None, str]:
+    """As `prefix_cache.open_cache`; an attempt does without where the first one did, so that its bits are the same."""
+    if run.engine.prefix is None or folder is None:
+        return None, ""
+    assert run.spec.execution is not None
+    if not run.spec.execution.prefix_cache:
+        return None, "hidden states are not kept: this run began without"
+    return open_cache(run.engine, run.dataset, folder)
 
 
 def _next(run: Run, state: TrainingState) -> Iterator[Event]:

@@ -61,6 +61,21 @@ def test_inspect_then_train_and_fetch_every_file(launch: Launch, tiny: Tiny) -> 
         assert b"".join(answer.chunk for answer in answers) == path.read_bytes(), relative
 
 
+def test_hidden_states_below_the_adapters_are_kept_in_the_cache_folder(
+    launch: Launch, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BORA_CACHE", str(tmp_path))
+    trainer, run = launch(command=REAL).connect(), tiny_spec(tiny, steps=6)
+    run.adapter.layers[:] = [1]
+    trainer.start(run)
+    events = trainer.events(run.run_id)
+    assert events[0].run_started.execution.prefix_cache, events[0]
+    [filled] = [event.prefix_cache_filled for event in events if event.HasField("prefix_cache_filled")]
+    [file] = (tmp_path / "hidden-states").glob("*/states.bin")
+    assert filled.tokens == filled.of_tokens == file.stat().st_size / (16 * 4)
+    assert len(numbers(events)) == 2
+
+
 def test_a_run_whose_server_is_killed_and_then_drained_ends_with_the_same_bits(launch: Launch, tiny: Tiny) -> None:
     undisturbed = launch(command=REAL).connect()
     whole = tiny_spec(tiny, steps=60)

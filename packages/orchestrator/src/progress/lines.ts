@@ -38,7 +38,8 @@ function startedLine(state: Progress, runId: string, event: Kind<"run_started">)
   const pack = state.packs.get(runId);
   const from = event.step > 0 ? `, going on from step ${event.step}` : "";
   const how = `${event.device}, ${event.dtype} (${event.dtypeReason}), ${event.threads} threads`;
-  return `pack ${pack?.number ?? "?"} trains ${event.rows} rows on ${how}${from}`;
+  const states = event.prefixCache === "" ? "" : `; ${event.prefixCache}`;
+  return `pack ${pack?.number ?? "?"} trains ${event.rows} rows on ${how}${from}${states}`;
 }
 
 function trialDoneLine(state: Progress, event: Kind<"trial_done">): string {
@@ -66,6 +67,10 @@ export function eventLine(state: Progress, { runId, event }: SweepEvent): string
       return evaluatedLine(state, event);
     case "run_started":
       return startedLine(state, runId, event);
+    case "prefix_cache_filled": {
+      const done = `${short(event.tokens)} of ${short(event.ofTokens)} tokens`;
+      return `pack ${state.packs.get(runId)?.number ?? "?"} hidden states: ${done} in ${duration(event.seconds * 1000)}`;
+    }
     case "checkpoint_saved":
       return `checkpoint at step ${event.step}`;
     case "trial_done":
@@ -87,6 +92,7 @@ type TrainerKind =
   | "steps_done"
   | "evaluated"
   | "run_started"
+  | "prefix_cache_filled"
   | "checkpoint_saved"
   | "trial_done"
   | "trial_failed"

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import { recordingTerminal } from "../terminal.fixture.js";
 import { jsonReporter, lineReporter, liveReporter } from "./reporter.js";
-import { eventsOf, leased, midway, planned, started, steps } from "./sweep.fixture.js";
+import { eventsOf, filled, leased, midway, planned, started, steps } from "./sweep.fixture.js";
 
 const begin = midway[0]?.at ?? 0;
 const terminalAt = (ms: number, columns = 80) => recordingTerminal({ nowMs: () => ms, columns });
@@ -37,6 +37,17 @@ describe("lines, for logs", () => {
     const windows = Array.from({ length: 30 }, (_, index) => steps(index + 1)); // one a second
     for (const event of eventsOf([planned, leased, started, ...windows])) reporter.event(event);
     expect(terminal.outLines.filter((line) => line.includes(" step "))).toHaveLength(3);
+  });
+
+  test("hidden states that are kept, and how far they are", () => {
+    const terminal = terminalAt(begin);
+    const reporter = lineReporter(terminal);
+    const kept = { ...started, prefixCache: "hidden states below layer 22 are kept: 80000 tokens, 1 bytes" };
+    for (const event of eventsOf([planned, leased, kept as SweepEvent["event"], filled(40_000)])) reporter.event(event);
+    expect(terminal.outLines.slice(2).map(withoutTime)).toEqual([
+      "pack 1 trains 6 rows on cpu, bfloat16 (native), 2 threads; hidden states below layer 22 are kept: 80000 tokens, 1 bytes",
+      "pack 1 hidden states: 40k of 80k tokens in 0:13",
+    ]);
   });
 
   test("history is known but not told again", () => {

@@ -162,6 +162,10 @@ export function advance(state: Progress, { runId, at, event }: SweepEvent): Prog
       const running = { step, firstStep: step, rows, device: `${device} ${dtype}`, startedAt: at, lastAt: at };
       return withPack(state, runId, { at: "training", note: "", ...running });
     }
+    case "prefix_cache_filled": {
+      const part = Math.floor((100 * event.tokens) / event.ofTokens);
+      return withPack(state, runId, { lastAt: at, note: part < 100 ? `hidden states ${part} %` : "" });
+    }
     case "steps_done":
       return stepsDone(state, runId, event, at);
     case "evaluated":

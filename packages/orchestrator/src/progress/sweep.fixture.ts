@@ -54,8 +54,12 @@ export const leased: SweepEvent["event"] = {
 
 export const started: SweepEvent["event"] = {
   ...{ kind: "run_started", step: 0, rows: 6, parametersPerRow: 4096, stepsPerEpoch: 26, device: "cpu" },
-  ...{ dtype: "bfloat16", dtypeReason: "native", threads: 2, versions: { bora: "0.1.0" } },
+  ...{ dtype: "bfloat16", dtypeReason: "native", threads: 2, versions: { bora: "0.1.0" }, prefixCache: "" },
 };
+
+export const filled = (tokens: number): SweepEvent["event"] => ({
+  ...{ kind: "prefix_cache_filled", tokens, ofTokens: 80_000, seconds: 12.5 },
+});
 
 export const steps = (step: number, tokens = 5000): SweepEvent["event"] => ({
   ...{ kind: "steps_done", step, steps: 25, tokens, seconds: 2.5 },

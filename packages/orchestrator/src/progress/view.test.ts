@@ -1,6 +1,17 @@
 import { describe, expect, test } from "vitest";
 import { advance, noProgress } from "./state.js";
-import { endOfMidway, eventsOf, leased, midway, planned, started, steps, trials, validated } from "./sweep.fixture.js";
+import {
+  endOfMidway,
+  eventsOf,
+  filled,
+  leased,
+  midway,
+  planned,
+  started,
+  steps,
+  trials,
+  validated,
+} from "./sweep.fixture.js";
 import { timeLeft, view } from "./view.js";
 
 const startOf = (events: typeof midway) => events[0]?.at ?? 0;
@@ -66,6 +77,12 @@ describe("the fold", () => {
     const last = midway.at(-1);
     if (last === undefined) throw new Error("fixture");
     expect(advance(again, last)).toEqual(again);
+  });
+
+  test("hidden states are noted until all are there", () => {
+    const note = (...tokens: number[]) =>
+      [...fold(eventsOf([planned, leased, started, ...tokens.map(filled)])).packs.values()][0]?.note;
+    expect([note(0), note(79_999), note(79_999, 80_000)]).toEqual(["hidden states 0 %", "hidden states 99 %", ""]);
   });
 
   test("a resumed run goes on counting from its checkpoint", () => {

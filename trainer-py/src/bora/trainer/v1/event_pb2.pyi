@@ -56,7 +56,7 @@ DOMAIN_INFRA: Domain
 DOMAIN_CONTROLLER: Domain
 
 class Event(_message.Message):
-    __slots__ = ("run_id", "seq", "attempt", "at", "trial_id", "run_started", "steps_done", "evaluated", "checkpoint_saved", "trial_done", "trial_failed", "run_done", "run_failed", "micro_batch_halved")
+    __slots__ = ("run_id", "seq", "attempt", "at", "trial_id", "run_started", "steps_done", "evaluated", "checkpoint_saved", "trial_done", "trial_failed", "run_done", "run_failed", "prefix_cache_filled", "micro_batch_halved")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     SEQ_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
@@ -70,6 +70,7 @@ class Event(_message.Message):
     TRIAL_FAILED_FIELD_NUMBER: _ClassVar[int]
     RUN_DONE_FIELD_NUMBER: _ClassVar[int]
     RUN_FAILED_FIELD_NUMBER: _ClassVar[int]
+    PREFIX_CACHE_FILLED_FIELD_NUMBER: _ClassVar[int]
     MICRO_BATCH_HALVED_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     seq: int
@@ -84,11 +85,12 @@ class Event(_message.Message):
     trial_failed: TrialFailed
     run_done: RunDone
     run_failed: RunFailed
+    prefix_cache_filled: PrefixCacheFilled
     micro_batch_halved: MicroBatchHalved
-    def __init__(self, run_id: _Optional[str] = ..., seq: _Optional[int] = ..., attempt: _Optional[int] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., trial_id: _Optional[str] = ..., run_started: _Optional[_Union[RunStarted, _Mapping]] = ..., steps_done: _Optional[_Union[StepsDone, _Mapping]] = ..., evaluated: _Optional[_Union[Evaluated, _Mapping]] = ..., checkpoint_saved: _Optional[_Union[CheckpointSaved, _Mapping]] = ..., trial_done: _Optional[_Union[TrialDone, _Mapping]] = ..., trial_failed: _Optional[_Union[TrialFailed, _Mapping]] = ..., run_done: _Optional[_Union[RunDone, _Mapping]] = ..., run_failed: _Optional[_Union[RunFailed, _Mapping]] = ..., micro_batch_halved: _Optional[_Union[MicroBatchHalved, _Mapping]] = ...) -> None: ...
+    def __init__(self, run_id: _Optional[str] = ..., seq: _Optional[int] = ..., attempt: _Optional[int] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., trial_id: _Optional[str] = ..., run_started: _Optional[_Union[RunStarted, _Mapping]] = ..., steps_done: _Optional[_Union[StepsDone, _Mapping]] = ..., evaluated: _Optional[_Union[Evaluated, _Mapping]] = ..., checkpoint_saved: _Optional[_Union[CheckpointSaved, _Mapping]] = ..., trial_done: _Optional[_Union[TrialDone, _Mapping]] = ..., trial_failed: _Optional[_Union[TrialFailed, _Mapping]] = ..., run_done: _Optional[_Union[RunDone, _Mapping]] = ..., run_failed: _Optional[_Union[RunFailed, _Mapping]] = ..., prefix_cache_filled: _Optional[_Union[PrefixCacheFilled, _Mapping]] = ..., micro_batch_halved: _Optional[_Union[MicroBatchHalved, _Mapping]] = ...) -> None: ...
 
 class RunStarted(_message.Message):
-    __slots__ = ("execution", "step", "rows", "parameters_per_row", "steps_per_epoch", "versions")
+    __slots__ = ("execution", "step", "rows", "parameters_per_row", "steps_per_epoch", "versions", "prefix_cache")
     class VersionsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -102,13 +104,25 @@ class RunStarted(_message.Message):
     PARAMETERS_PER_ROW_FIELD_NUMBER: _ClassVar[int]
     STEPS_PER_EPOCH_FIELD_NUMBER: _ClassVar[int]
     VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    PREFIX_CACHE_FIELD_NUMBER: _ClassVar[int]
     execution: _run_pb2.Execution
     step: int
     rows: int
     parameters_per_row: int
     steps_per_epoch: int
     versions: _containers.ScalarMap[str, str]
-    def __init__(self, execution: _Optional[_Union[_run_pb2.Execution, _Mapping]] = ..., step: _Optional[int] = ..., rows: _Optional[int] = ..., parameters_per_row: _Optional[int] = ..., steps_per_epoch: _Optional[int] = ..., versions: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    prefix_cache: str
+    def __init__(self, execution: _Optional[_Union[_run_pb2.Execution, _Mapping]] = ..., step: _Optional[int] = ..., rows: _Optional[int] = ..., parameters_per_row: _Optional[int] = ..., steps_per_epoch: _Optional[int] = ..., versions: _Optional[_Mapping[str, str]] = ..., prefix_cache: _Optional[str] = ...) -> None: ...
+
+class PrefixCacheFilled(_message.Message):
+    __slots__ = ("tokens", "of_tokens", "seconds")
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    OF_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    tokens: int
+    of_tokens: int
+    seconds: float
+    def __init__(self, tokens: _Optional[int] = ..., of_tokens: _Optional[int] = ..., seconds: _Optional[float] = ...) -> None: ...
 
 class StepsDone(_message.Message):
     __slots__ = ("step", "steps", "tokens", "seconds", "fits", "real", "padded")

@@ -111,20 +111,22 @@ class Fit(_message.Message):
     def __init__(self, trial_id: _Optional[str] = ..., tau: _Optional[float] = ..., seed: _Optional[int] = ...) -> None: ...
 
 class Execution(_message.Message):
-    __slots__ = ("dtype", "dtype_reason", "threads", "rows_per_micro_batch", "device", "evaluation_tokens")
+    __slots__ = ("dtype", "dtype_reason", "threads", "rows_per_micro_batch", "device", "prefix_cache", "evaluation_tokens")
     DTYPE_FIELD_NUMBER: _ClassVar[int]
     DTYPE_REASON_FIELD_NUMBER: _ClassVar[int]
     THREADS_FIELD_NUMBER: _ClassVar[int]
     ROWS_PER_MICRO_BATCH_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
+    PREFIX_CACHE_FIELD_NUMBER: _ClassVar[int]
     EVALUATION_TOKENS_FIELD_NUMBER: _ClassVar[int]
     dtype: Dtype
     dtype_reason: str
     threads: int
     rows_per_micro_batch: int
     device: str
+    prefix_cache: bool
     evaluation_tokens: int
-    def __init__(self, dtype: _Optional[_Union[Dtype, str]] = ..., dtype_reason: _Optional[str] = ..., threads: _Optional[int] = ..., rows_per_micro_batch: _Optional[int] = ..., device: _Optional[str] = ..., evaluation_tokens: _Optional[int] = ...) -> None: ...
+    def __init__(self, dtype: _Optional[_Union[Dtype, str]] = ..., dtype_reason: _Optional[str] = ..., threads: _Optional[int] = ..., rows_per_micro_batch: _Optional[int] = ..., device: _Optional[str] = ..., prefix_cache: _Optional[bool] = ..., evaluation_tokens: _Optional[int] = ...) -> None: ...
 
 class ModelSource(_message.Message):
     __slots__ = ("package", "hub", "path", "download", "dtype")

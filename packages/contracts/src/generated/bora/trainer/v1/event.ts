@@ -65,6 +65,7 @@ export interface Event {
     | { $case: "trialFailed"; trialFailed: TrialFailed }
     | { $case: "runDone"; runDone: RunDone }
     | { $case: "runFailed"; runFailed: RunFailed }
+    | { $case: "prefixCacheFilled"; prefixCacheFilled: PrefixCacheFilled }
     | { $case: "microBatchHalved"; microBatchHalved: MicroBatchHalved }
     | undefined;
 }
@@ -82,11 +83,23 @@ export interface RunStarted {
   stepsPerEpoch: number;
   /** bora, python, torch, transformers, peft */
   versions: { [key: string]: string };
+  /** in words: hidden states kept, or why not; empty when every layer holds adapters */
+  prefixCache: string;
 }
 
 export interface RunStarted_VersionsEntry {
   key: string;
   value: string;
+}
+
+/** Before the first step, every 5 s and once at the end: hidden states below the adapted layers that are in the file. */
+export interface PrefixCacheFilled {
+  /** whose states are there */
+  tokens: bigint;
+  /** of all distinct documents */
+  ofTokens: bigint;
+  /** since this attempt began to fill, or to read what was there */
+  seconds: number;
 }
 
 /** A window of optimiser steps of the whole run, at most 10 a second. */
@@ -248,6 +261,9 @@ export const Event: MessageFns<Event> = {
       case "runFailed":
         RunFailed.encode(message.body.runFailed, writer.uint32(138).fork()).join();
         break;
+      case "prefixCacheFilled":
+        PrefixCacheFilled.encode(message.body.prefixCacheFilled, writer.uint32(146).fork()).join();
+        break;
       case "microBatchHalved":
         MicroBatchHalved.encode(message.body.microBatchHalved, writer.uint32(154).fork()).join();
         break;
@@ -375,6 +391,17 @@ export const Event: MessageFns<Event> = {
             message.body = { $case: "runFailed", runFailed: RunFailed.decode(reader, reader.uint32()) };
             continue;
           }
+          case 18: {
+            if (tag !== 146) {
+              break;
+            }
+
+            message.body = {
+              $case: "prefixCacheFilled",
+              prefixCacheFilled: PrefixCacheFilled.decode(reader, reader.uint32()),
+            };
+            continue;
+          }
           case 19: {
             if (tag !== 154) {
               break;
@@ -460,6 +487,15 @@ export const Event: MessageFns<Event> = {
         }
         break;
       }
+      case "prefixCacheFilled": {
+        if (object.body?.prefixCacheFilled !== undefined && object.body?.prefixCacheFilled !== null) {
+          message.body = {
+            $case: "prefixCacheFilled",
+            prefixCacheFilled: PrefixCacheFilled.fromPartial(object.body.prefixCacheFilled),
+          };
+        }
+        break;
+      }
       case "microBatchHalved": {
         if (object.body?.microBatchHalved !== undefined && object.body?.microBatchHalved !== null) {
           message.body = {
@@ -475,7 +511,15 @@ export const Event: MessageFns<Event> = {
 };
 
 function createBaseRunStarted(): RunStarted {
-  return { execution: undefined, step: 0, rows: 0, parametersPerRow: 0, stepsPerEpoch: 0, versions: {} };
+  return {
+    execution: undefined,
+    step: 0,
+    rows: 0,
+    parametersPerRow: 0,
+    stepsPerEpoch: 0,
+    versions: {},
+    prefixCache: "",
+  };
 }
 
 export const RunStarted: MessageFns<RunStarted> = {
@@ -498,6 +542,9 @@ export const RunStarted: MessageFns<RunStarted> = {
     globalThis.Object.entries(message.versions).forEach(([key, value]: [string, string]) => {
       RunStarted_VersionsEntry.encode({ key: key as any, value }, writer.uint32(50).fork()).join();
     });
+    if (message.prefixCache !== "") {
+      writer.uint32(58).string(message.prefixCache);
+    }
     return writer;
   },
 
@@ -565,6 +612,14 @@ export const RunStarted: MessageFns<RunStarted> = {
             }
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.prefixCache = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -598,6 +653,7 @@ export const RunStarted: MessageFns<RunStarted> = {
       },
       {},
     );
+    message.prefixCache = object.prefixCache ?? "";
     return message;
   },
 };
@@ -665,6 +721,91 @@ export const RunStarted_VersionsEntry: MessageFns<RunStarted_VersionsEntry> = {
     const message = createBaseRunStarted_VersionsEntry();
     message.key = object.key ?? "";
     message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBasePrefixCacheFilled(): PrefixCacheFilled {
+  return { tokens: 0n, ofTokens: 0n, seconds: 0 };
+}
+
+export const PrefixCacheFilled: MessageFns<PrefixCacheFilled> = {
+  encode(message: PrefixCacheFilled, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.tokens !== 0n) {
+      if (BigInt.asUintN(64, message.tokens) !== message.tokens) {
+        throw new globalThis.Error("value provided for field message.tokens of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.tokens);
+    }
+    if (message.ofTokens !== 0n) {
+      if (BigInt.asUintN(64, message.ofTokens) !== message.ofTokens) {
+        throw new globalThis.Error("value provided for field message.ofTokens of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.ofTokens);
+    }
+    if (message.seconds !== 0) {
+      writer.uint32(25).double(message.seconds);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PrefixCacheFilled {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePrefixCacheFilled();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.tokens = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.ofTokens = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.seconds = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PrefixCacheFilled>): PrefixCacheFilled {
+    return PrefixCacheFilled.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PrefixCacheFilled>): PrefixCacheFilled {
+    const message = createBasePrefixCacheFilled();
+    message.tokens = (object.tokens !== undefined && object.tokens !== null) ? BigInt(object.tokens) : 0n;
+    message.ofTokens = (object.ofTokens !== undefined && object.ofTokens !== null) ? BigInt(object.ofTokens) : 0n;
+    message.seconds = object.seconds ?? 0;
     return message;
   },
 };

@@ -108,6 +108,8 @@ export interface Execution {
   rowsPerMicroBatch: number;
   /** "cpu" or "cuda:0" */
   device: string;
+  /** hidden states below the adapted layers are computed once a document and kept */
+  prefixCache: boolean;
   /** of a micro-batch without gradients; 0: as many as suit the device */
   evaluationTokens: number;
 }
@@ -478,7 +480,15 @@ export const Fit: MessageFns<Fit> = {
 };
 
 function createBaseExecution(): Execution {
-  return { dtype: 0, dtypeReason: "", threads: 0, rowsPerMicroBatch: 0, device: "", evaluationTokens: 0 };
+  return {
+    dtype: 0,
+    dtypeReason: "",
+    threads: 0,
+    rowsPerMicroBatch: 0,
+    device: "",
+    prefixCache: false,
+    evaluationTokens: 0,
+  };
 }
 
 export const Execution: MessageFns<Execution> = {
@@ -497,6 +507,9 @@ export const Execution: MessageFns<Execution> = {
     }
     if (message.device !== "") {
       writer.uint32(42).string(message.device);
+    }
+    if (message.prefixCache !== false) {
+      writer.uint32(48).bool(message.prefixCache);
     }
     if (message.evaluationTokens !== 0) {
       writer.uint32(56).uint32(message.evaluationTokens);
@@ -557,6 +570,14 @@ export const Execution: MessageFns<Execution> = {
             message.device = reader.string();
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.prefixCache = reader.bool();
+            continue;
+          }
           case 7: {
             if (tag !== 56) {
               break;
@@ -587,6 +608,7 @@ export const Execution: MessageFns<Execution> = {
     message.threads = object.threads ?? 0;
     message.rowsPerMicroBatch = object.rowsPerMicroBatch ?? 0;
     message.device = object.device ?? "";
+    message.prefixCache = object.prefixCache ?? false;
     message.evaluationTokens = object.evaluationTokens ?? 0;
     return message;
   },
