@@ -23,7 +23,7 @@ def peak_of(work: Callable[[], object], device: torch.device) -> tuple[int, int]
     assert recorded.profiler is not None
     found = recorded.profiler.kineto_results
     assert found is not None
-    events = sorted((event.start_ns(), event.nbytes()) for event in found.events() if event.name() == "[memory]")
+    events = sorted((event.start_ns(), event.nbytes()) for event in found.events() if event.name() == "[memory]")  # pyright: ignore[reportAttributeAccessIssue]
     now = peak = 0
     for _, size in events:
         now += size

@@ -1,0 +1,58 @@
+"""Ours: the trainer's own engine and optimiser, called as train.py calls them, packing included."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bench.contestants import BETAS, EPSILON, LEARNING_RATE, Setting
+from bench.shapes import adapter
+from bora_trainer.data.batches import pack
+from bora_trainer.engine import Engine
+from bora_trainer.hierarchical_adam import HierarchicalAdam
+
+
+class Ours:
+    name = "ours"
+    share = 1.0
+
+    def __init__(self, setting: Setting) -> None:
+        workload, cell = setting.workload, setting.workload.cell
+        self.engine = Engine(cell.shape.loaded(setting.dtype, setting.device), adapter(cell.rank, setting.layers))
+        precision = torch.promote_types(setting.dtype, torch.float32)
+        initial_P = self.engine.initial(0).to(device=setting.device, dtype=precision)
+        self.optimiser = HierarchicalAdam(
+            initial_P.expand(cell.fits, -1), cell.taus, cell.tasks,
+            loss_scale=workload.loss_scale, betas=BETAS, epsilon=EPSILON,
+        )  # fmt: skip
+        self._rows = [workload.documents(task) for _ in range(cell.fits) for task in range(cell.tasks)]
+        self._size = setting.rows_per_micro_batch
+        self._device = setting.device
+        self.loss_scale = workload.loss_scale
+        self.note = f"{self._size} rows a micro-batch"
+
+    def step(self) -> None:
+        self._backward([1.0] * len(self._rows))
+        assert all(self.optimiser.finite_fits())
+        self.optimiser.step(LEARNING_RATE)
+
+    def load(self, rows_GP: Tensor) -> None:
+        """What the layers read; the next step overwrites it from the optimiser's own offsets."""
+        self.optimiser.rows_GP.copy_(rows_GP)
+
+    def rows(self) -> Tensor:
+        return self.optimiser.rows_GP.cpu().clone()
+
+    def gradients(self, weights: list[float] | None = None) -> Tensor:
+        """`weights`: of each row's nats, by default 1."""
+        self._backward(weights or [1.0] * len(self._rows))
+        found = self.optimiser.gradient_GP.cpu().clone()
+        self.optimiser.discard_gradient()
+        return found
+
+    def _backward(self, weights: list[float]) -> None:
+        rows_GP, gradient_GP = self.optimiser.rows_GP, self.optimiser.gradient_GP
+        for start in range(0, len(self._rows), self._size):
+            part = self._rows[start : start + self._size]
+            weights_N = torch.tensor(weights[start : start + len(part)], device=self._device)
+            self.engine.accumulate(rows_GP, gradient_GP, pack(part), range(start, start + len(part)), weights_N)

@@ -1,0 +1,85 @@
+"""`python -m bench.render FILE`: puts a run's table and figure into docs/performance.md, between its markers."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.figure import svg
+from bench.machine import ROOT
+from bench.results import Results, measured
+from bench.table import COLUMNS, row, summary
+
+BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
+FIGURE = "bench-share-of-floor.svg"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.render", description=__doc__)
+    parser.add_argument("file", type=Path, help="what python -m bench --json wrote")
+    parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="the folder of performance.md")
+    options = parser.parse_args(arguments)
+    results = Results.read(options.file)
+    page = options.docs / "performance.md"
+    page.write_text(insert(page.read_text("utf-8"), markdown(results, figure=True)), "utf-8")
+    figure = options.docs / "figures" / FIGURE
+    figure.parent.mkdir(exist_ok=True)
+    figure.write_text(svg(results.cells), "utf-8")
+    return 0
+
+
+def insert(page: str, section: str) -> str:
+    """`page` with `section` between the markers. Raises ValueError where they are not there once and in order."""
+    if page.count(BEGIN) != 1 or page.count(END) != 1 or page.index(BEGIN) > page.index(END):
+        raise ValueError(f"the page needs {BEGIN} and, after it, {END}, once each")
+    return f"{page[: page.index(BEGIN)]}{BEGIN}\n\n{section}\n{page[page.index(END) :]}"
+
+
+def markdown(results: Results, figure: bool = False) -> str:
+    """Formatted as prettier would."""
+    header, where = results.header, results.header["machine"]
+    flags = f", {' '.join(where['flags'])}" if where["flags"] else ""
+    gpu = f", {where['gpu']}" if where["gpu"] else ""
+    changed = " with changes" if header["git"]["changed"] else ""
+    parts = [
+        f"{header['date'][:10]}, {where['processor']}{flags}, {header['threads']} threads, "
+        f"{where['memory_gib']} GiB{gpu}; "
+        f"torch {header['versions']['torch']}, transformers {header['versions']['transformers']}, "
+        f"peft {header['versions']['peft']}, commit {header['git']['commit'][:12]}{changed}, "
+        f"base in {header['dtype']}. "
+        f"`{header['command']}`",
+        " ".join(summary(results.cells)),
+    ]
+    if figure:
+        parts.append(f"![Training speed of every contestant as a share of the floor](figures/{FIGURE})")
+    parts += [_table([list(COLUMNS), *(row(cell) for cell in measured(results.cells))]), _skipped(results)]
+    worst = max((check["error"] for check in header["gate"]), default=0.0)
+    parts.append(f"Checks passed before the first was timed: {len(header['gate'])}, the largest error {worst:.1e}.")
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _skipped(results: Results) -> str:
+    reasons = Counter(
+        cell["skipped"].partition(", ")[2] or cell["skipped"] for cell in results.cells if cell["skipped"]
+    )
+    return " ".join(f"{count} cells are skipped: {reason} tokens a step." if reason.startswith("more than") else
+                    f"{count} cells are skipped: {reason}." for reason, count in reasons.items())  # fmt: skip
+
+
+def _table(rows: list[list[str]]) -> str:
+    last = len(rows[0]) - 1
+    widths = [max(3, *(len(each[place]) for each in rows)) for place in range(last + 1)]
+    rule = ["-" * width if place in (0, last) else "-" * (width - 1) + ":" for place, width in enumerate(widths)]
+    lines = [rows[0], rule, *rows[1:]]
+    return "\n".join(
+        "| " + " | ".join(word.ljust(width) if place in (0, last) else word.rjust(width)
+                          for place, (word, width) in enumerate(zip(each, widths, strict=True))) + " |"
+        for each in lines
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main())

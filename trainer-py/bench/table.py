@@ -1,0 +1,67 @@
+"""What a run found, as lines and as a table of text: the same columns live, at the end, and in docs/performance.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from bench.results import RIVALS, lost_to, measured, share_of_floor, speed_up
+
+COLUMNS = ("cell", "tokens/s", "of floor", "MFU", *RIVALS, "")
+FLOOR_SHARE = 0.85  # what small shapes with 5 tasks or more are to reach; the large one 0.9
+LARGE_FLOOR_SHARE = 0.9
+
+
+def line(cell: dict[str, Any]) -> str:
+    """Of a cell, as soon as it is done."""
+    if cell["skipped"]:
+        return f"{cell['name']}: skipped, {cell['skipped']}"
+    ours = cell["contestants"]["ours"]
+    ratios = ", ".join(f"{rival} {speed_up(cell, rival):.2f}x" for rival in RIVALS)
+    words = f"{cell['name']}: {ours['tokens_per_second']:,.0f} tokens/s, {share_of_floor(cell):.0%} of the floor; "
+    return words + ratios + "".join(f"  <-- {mark}" for mark in [marks(cell)] if mark)
+
+
+def marks(cell: dict[str, Any]) -> str:
+    """What is not as it should be."""
+    lost = lost_to(cell)
+    return "; ".join([*([f"slower than {', '.join(lost)}"] if lost else []), *_below_floor(cell)])
+
+
+def _below_floor(cell: dict[str, Any]) -> list[str]:
+    wanted = LARGE_FLOOR_SHARE if cell["shape"] == "smollm2-135m" else FLOOR_SHARE
+    return [f"below {wanted:.0%} of the floor"] if cell["tasks"] >= 5 and share_of_floor(cell) < wanted else []
+
+
+def row(cell: dict[str, Any]) -> list[str]:
+    ours = cell["contestants"]["ours"]
+    ratios = [f"{speed_up(cell, rival):.2f}" for rival in RIVALS]
+    share = f"{share_of_floor(cell):.0%}"
+    return [cell["name"], f"{ours['tokens_per_second']:,.0f}", share, f"{ours['mfu']:.0%}", *ratios, marks(cell)]
+
+
+def table(cells: Sequence[dict[str, Any]]) -> str:
+    """Aligned, the speed-ups of ours over each rival; then what is lost and what was skipped, counted."""
+    rows = [list(COLUMNS), *(row(cell) for cell in measured(cells))]
+    widths = [max(len(each[place]) for each in rows) for place in range(len(COLUMNS))]
+    lines = [
+        "  ".join(word.ljust(width) if place in (0, len(COLUMNS) - 1) else word.rjust(width)
+                  for place, (word, width) in enumerate(zip(each, widths, strict=True))).rstrip()
+        for each in rows
+    ]  # fmt: skip
+    return "\n".join([*lines, "", *summary(cells)])
+
+
+def summary(cells: Sequence[dict[str, Any]]) -> list[str]:
+    done = measured(cells)
+    many = [cell for cell in done if cell["tasks"] >= 5]
+    counted = [f"{len(done)} cells measured, {len(cells) - len(done)} skipped."]
+    counted.append(_counted("Slower than a rival", [cell for cell in done if lost_to(cell)], len(done)))
+    counted.append(_counted("Below its share of the floor, of those with 5 tasks or more",
+                            [cell for cell in many if _below_floor(cell)], len(many)))  # fmt: skip
+    return counted
+
+
+def _counted(what: str, cells: Sequence[dict[str, Any]], of: int) -> str:
+    names = f" ({', '.join(cell['name'] for cell in cells)})" if cells else ""
+    return f"{what}: {len(cells)} of {of}{names}."
