@@ -106,7 +106,11 @@ class _Batched:
             base = cast(nn.Linear, self._model.get_submodule(name))
             self._adapted.append(self._linear(base, cell.rows, cell.rank, lora.scale, setting.device))
             self._model.set_submodule(name, self._adapted[-1])
-        tensors = [[part for one in self._adapted for part in (one.a[row], one.b[row])] for row in range(cell.rows)]
+        own = dict(zip(lora.modules, self._adapted, strict=True))
+        tensors = [
+            [(own[slot.module].a if slot.name == "lora_A" else own[slot.module].b)[row] for slot in lora.layout.slots]
+            for row in range(cell.rows)
+        ]
         self._rows = ParameterRows(lora.layout, tensors, lora.initial(0))
         self._optimisers = self._adamw(self._rows.by_row)
 

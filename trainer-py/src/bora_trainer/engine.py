@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from bora_trainer import attention
-from bora_trainer.adapters.lora import AdaptedLinear, Lora
+from bora_trainer.adapters.attached import AttachedAdapters
+from bora_trainer.adapters.lora import Lora
 from bora_trainer.cross_entropy import OutputEmbedding, nats_of_targets
 from bora_trainer.data.batches import PackedBatch
 from bora_trainer.errors import TrainerError
@@ -40,8 +41,12 @@ class Engine:
     the model's logits are not those of its output embedding.
     """
 
-    def __init__(self, loaded: LoadedModel, adapter: AdapterSpec, *, plain_attention: bool = False) -> None:
-        """`plain_attention`: the model's own, over whole rows with a mask, even where `attention` could do."""
+    def __init__(
+        self, loaded: LoadedModel, adapter: AdapterSpec, *, plain_attention: bool = False, plain_adapters: bool = False
+    ) -> None:
+        """References for the fast paths, which tests hold to them. `plain_attention`: the model's own, over whole rows
+        with a mask, even where `attention` could do. `plain_adapters`: torch's own operations and autograd.
+        """
         self.loaded = loaded
         self.lora = Lora.of(loaded.model, adapter)
         self.layout = self.lora.layout
@@ -51,8 +56,8 @@ class Engine:
         self._device = next(loaded.model.parameters()).device
         self._longest = _longest_document(loaded.model.config)
         self._refuse_targets_outside_body()
+        self._adapters = AttachedAdapters(loaded.model, self.lora, plain=plain_adapters)
         self.attends_documents = not plain_attention and attention.install(loaded.model)
-        self._adapted = [self._adapt(name) for name in self.lora.modules]
         self.prefix = FrozenPrefix.of(loaded.model, self.lora.modules)
         self._stored: StoredStates | None = None
 
@@ -74,23 +79,21 @@ class Engine:
         """
         self._check(batch, row_index)
         span = _span(row_index)
-        factors = self._factors(rows_GP, span)
         if isinstance(span, slice):
-            self._preset_gradients(factors, gradient_GP, span)
-        nats_M, row_M, _ = self._forward(batch, factors)
-        if nats_M.numel() > 0:
-            nats_M.backward(weights_N.to(nats_M)[row_M])
-        if not isinstance(span, slice):
-            self._scatter_gradients(factors, gradient_GP, span)
-        nats_N = torch.zeros(len(row_index), dtype=torch.float64, device=self._device)
-        return nats_N.index_add_(0, row_M, nats_M.detach().double())
+            return self._accumulate(rows_GP[span], gradient_GP[span], batch, weights_N)
+        index = span.to(rows_GP.device)
+        rows_NP = rows_GP.index_select(0, index)
+        gradient_NP = torch.zeros_like(rows_NP)
+        nats_N = self._accumulate(rows_NP, gradient_NP, batch, weights_N)
+        gradient_GP.index_add_(0, index, gradient_NP)
+        return nats_N
 
     @torch.no_grad()
     def nats(self, rows_GP: Tensor | None, batch: PackedBatch, row_index: RowIndex) -> list[float]:
         """Nats of each document, in the order of `batch.documents`; `rows_GP` None: the base model alone."""
         self._check(batch, row_index)
-        factors = None if rows_GP is None else self._factors(rows_GP, _span(row_index))
-        nats_M, row_M, segment_M = self._forward(batch, factors)
+        with self._adapters.reading(None if rows_GP is None else _selected(rows_GP, row_index)):
+            nats_M, row_M, segment_M = self._forward(batch)
         counts = [len(documents) for documents in batch.documents]
         first_N = torch.tensor([0, *running_sum(counts)][:-1], device=self._device)
         sums = torch.zeros(sum(counts), dtype=torch.float64, device=self._device)
@@ -102,7 +105,7 @@ class Engine:
         assert self.prefix is not None, "no layer lies below the adapters"
         self._check(batch, range(batch.tokens.shape[0]))
         with self.prefix.alone() as below:
-            self._hidden(batch.to(self._device), None)
+            self._hidden(batch.to(self._device))
         assert below.states is not None
         return below.states
 
@@ -117,13 +120,7 @@ class Engine:
         """Gives the model its own modules and attention back."""
         if self.attends_documents:
             attention.switch(self.loaded.model, self.loaded.attention)
-        for name, adapted in zip(self.lora.modules, self._adapted, strict=True):
-            self.loaded.model.set_submodule(name, adapted.base)
-
-    def _adapt(self, name: str) -> AdaptedLinear:
-        adapted = AdaptedLinear(self.loaded.model.get_submodule(name), self.lora.scale)
-        self.loaded.model.set_submodule(name, adapted)
-        return adapted
+        self._adapters.detach()
 
     def _refuse_targets_outside_body(self) -> None:
         inside = {id(module) for module in self._body.modules()}
@@ -145,29 +142,16 @@ class Engine:
                 f"set data.maxTokens to at most {self._longest}",
             )
 
-    def _factors(self, rows_GP: Tensor, span: slice | Tensor) -> list[tuple[Tensor, Tensor]]:
-        """A [N, R, I] and B [N, O, R] of each adapted module: leaves of the graph that share memory with the rows."""
-        rows_NP = rows_GP[span] if isinstance(span, slice) else rows_GP.index_select(0, span.to(rows_GP.device))
-        wanted = torch.is_grad_enabled()
-        views = [slot.view(rows_NP).detach().requires_grad_(wanted) for slot in self.layout.slots]
-        return list(zip(views[::2], views[1::2], strict=True))
+    def _accumulate(self, rows_NP: Tensor, gradient_NP: Tensor, batch: PackedBatch, weights_N: Tensor) -> Tensor:
+        """`accumulate` for rows that lie in the order of the batch."""
+        with self._adapters.reading(rows_NP, gradient_NP):
+            nats_M, row_M, _ = self._forward(batch)
+            if nats_M.numel() > 0:
+                nats_M.backward(weights_N.to(nats_M)[row_M])
+        nats_N = torch.zeros(len(rows_NP), dtype=torch.float64, device=self._device)
+        return nats_N.index_add_(0, row_M, nats_M.detach().double())
 
-    def _preset_gradients(self, factors: list[tuple[Tensor, Tensor]], gradient_GP: Tensor, rows: slice) -> None:
-        """Makes autograd add into the flat gradient itself."""
-        leaves = [leaf for pair in factors for leaf in pair]
-        for slot, leaf in zip(self.layout.slots, leaves, strict=True):
-            leaf.grad = slot.view(gradient_GP[rows])
-
-    def _scatter_gradients(self, factors: list[tuple[Tensor, Tensor]], gradient_GP: Tensor, rows: Tensor) -> None:
-        """The same where an adapter row occurs twice or rows are not neighbours."""
-        leaves = [leaf for pair in factors for leaf in pair]
-        for slot, leaf in zip(self.layout.slots, leaves, strict=True):
-            if leaf.grad is not None:
-                slot.view(gradient_GP).index_add_(0, rows.to(gradient_GP.device), leaf.grad)
-
-    def _forward(
-        self, batch: PackedBatch, factors: list[tuple[Tensor, Tensor]] | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _forward(self, batch: PackedBatch) -> tuple[Tensor, Tensor, Tensor]:
         """Nats of the scored tokens, with the packed row and the document slot of each: three [M]."""
         row_M, place_M = batch.scored.nonzero(
             as_tuple=True
@@ -179,26 +163,25 @@ class Engine:
         batch = batch.to(self._device)
         tokens, segments = batch.tokens, batch.segments
         with from_states:
-            hidden_NTH = self._hidden(batch, factors)
+            hidden_NTH = self._hidden(batch)
         nats_M = nats_of_targets(hidden_NTH[row_M, place_M - 1], tokens[row_M, place_M], self._output)
         return nats_M, row_M, segments[row_M, place_M]
 
-    def _hidden(self, batch: PackedBatch, factors: list[tuple[Tensor, Tensor]] | None) -> Tensor:
+    def _hidden(self, batch: PackedBatch) -> Tensor:
         """The last hidden states, [N, T, H]."""
         inputs = {"input_ids": batch.tokens, "position_ids": batch.positions, "use_cache": False}
-        for module, pair in zip(self._adapted, factors or [None] * len(self._adapted), strict=True):
-            module.factors = pair
-        try:
-            if self.attends_documents:
-                with attention.attending(
-                    attention.DocumentLayout.of(batch.lengths, batch.tokens.shape[1], self._device)
-                ):
-                    return self._body(**inputs)[0]
-            mask = attention.plain_attention_mask(batch.segments, self.loaded.attention, self.loaded.dtype)
-            return self._body(**inputs, attention_mask=mask)[0]
-        finally:
-            for module in self._adapted:
-                module.factors = None
+        if self.attends_documents:
+            layout = attention.DocumentLayout.of(batch.lengths, batch.tokens.shape[1], self._device)
+            with attention.attending(layout):
+                return self._body(**inputs)[0]
+        mask = attention.plain_attention_mask(batch.segments, self.loaded.attention, self.loaded.dtype)
+        return self._body(**inputs, attention_mask=mask)[0]
+
+
+def _selected(rows_GP: Tensor, row_index: RowIndex) -> Tensor:
+    """[N, P]: a view where the rows are neighbours."""
+    span = _span(row_index)
+    return rows_GP[span] if isinstance(span, slice) else rows_GP.index_select(0, span.to(rows_GP.device))
 
 
 def _span(row_index: RowIndex) -> slice | Tensor:

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import torch
 from torch import Tensor, nn
@@ -41,16 +42,16 @@ class Lora:
 
     @classmethod
     def of(cls, model: nn.Module, spec: AdapterSpec) -> "Lora":
-        """Finds the target modules in `model`.
+        """Finds the target modules in `model`. The A of modules side by side lie end to end, as one matrix.
 
         Raises `TrainerError("unmatched_module")` when a target or layer matches nothing or not a linear module.
         """
         found = _matches(model, spec)
         tensors: list[tuple[str, TensorName, tuple[int, int]]] = []
-        for name, module in found:
-            inputs, outputs = sizes(module)
-            tensors.append((name, "lora_A", (spec.rank, inputs)))
-            tensors.append((name, "lora_B", (outputs, spec.rank)))
+        for _, siblings in groupby(found, key=lambda pair: pair[0].rpartition(".")[0]):
+            named = [(name, *sizes(module)) for name, module in siblings]
+            tensors.extend((name, "lora_A", (spec.rank, inputs)) for name, inputs, _ in named)
+            tensors.extend((name, "lora_B", (outputs, spec.rank)) for name, _, outputs in named)
         transposed = {isinstance(module, Conv1D) for _, module in found}
         if len(transposed) > 1:
             raise TrainerError(
@@ -127,33 +128,3 @@ def linear_names(model: nn.Module) -> list[str]:
     return sorted(
         {name.rpartition(".")[2] for name, module in model.named_modules() if isinstance(module, nn.Linear | Conv1D)}
     )
-
-
-class AdaptedLinear(nn.Module):
-    """A frozen linear module plus the change of each adapter row; row n of the input uses factors n.
-
-    `factors` holds A [N, R, I] and B [N, O, R] of the current micro-batch, or None: the base alone.
-    """
-
-    def __init__(self, base: nn.Module, scale: float) -> None:
-        super().__init__()
-        self.base = base
-        self.scale = scale
-        self.factors: tuple[Tensor, Tensor] | None = None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x: [N, T, I], or [N*T, I] where a family flattens its tokens. Returns the same leading shape with O."""
-        y = self.base(x)
-        if self.factors is None:
-            return y
-        a_NRI, b_NOR = self.factors
-        rows, shape = a_NRI.shape[0], tuple(x.shape)
-        if x.dim() != 3 and x.shape[0] % rows != 0 or x.dim() == 3 and x.shape[0] != rows:
-            raise TrainerError(
-                "unmatched_module",
-                f"an adapted module got an input of shape {shape} for {rows} rows",
-                "choose targets that see every token, for instance the attention projections",
-            )
-        x_NTI, y_NTO = x.reshape(rows, -1, x.shape[-1]), y.reshape(rows, -1, y.shape[-1])
-        shrunk_NTR = torch.bmm(x_NTI, a_NRI.to(x.dtype).mT)
-        return torch.baddbmm(y_NTO, shrunk_NTR, b_NOR.to(x.dtype).mT, alpha=self.scale).view(y.shape)

@@ -1,0 +1,190 @@
+"""Frozen linear modules with the changes of many adapter rows: y = x W^T + scale * (x A_n^T) B_n^T for row n.
+
+Modules that read the same x (the query, key and value projections, say) are computed together: x is multiplied by all
+their A at once and kept once, and the backward touches it once. Gradients of the factors are added straight to the flat
+tensor in its own precision, outside the autograd graph; the graph carries d x alone. `plain` is the same in torch's own
+operations: tests hold one to the other, and modules whose weight is not a plain matrix take it always.
+
+Shapes: N adapter rows of a micro-batch, T tokens, R rank, S the ranks of all members together, I in, O out, P weights a
+row. docs/method.md, section 7; docs/performance.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from transformers.pytorch_utils import Conv1D
+
+from bora_trainer.adapters.layout import Slot
+from bora_trainer.errors import TrainerError
+
+
+@dataclass(frozen=True, slots=True)
+class RowsInHand:
+    """The adapter rows of a micro-batch, [N, P], and where their gradients are added; None: nobody asks for them."""
+
+    rows_NP: Tensor
+    gradient_NP: Tensor | None = None
+
+
+class AdaptedLinear(nn.Module):
+    """Stands where `base` stood; `SharedInput` computes it with the modules beside it."""
+
+    def __init__(self, base: nn.Module) -> None:
+        super().__init__()
+        self.base = base
+        self._shared: list[SharedInput] = []  # in a list: a module would register it
+
+    def join(self, shared: SharedInput) -> None:
+        self._shared = [shared]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: [N, T, I], or [N*T, I] where a family flattens its tokens. Returns the same leading shape with O."""
+        return self._shared[0].output(self, x)
+
+    @property
+    def weight_OI(self) -> Tensor:
+        """Of a plain matrix; GPT-2's Conv1D keeps it as [I, O]."""
+        weight = self.base.get_parameter("weight")
+        return weight.mT if isinstance(self.base, Conv1D) else weight
+
+
+class SharedInput:
+    """Adapted linears that read one x, with their slots: those of all A end to end, and those of the B."""
+
+    def __init__(self, members: Sequence[AdaptedLinear], slots_a: Sequence[Slot], slots_b: Sequence[Slot],
+                 scale: float, *, plain: bool = False) -> None:  # fmt: skip
+        """`plain`: torch's own operations and autograd, as a reference."""
+        self.members, self.scale = tuple(members), scale
+        self.slots_b = tuple(slots_b)
+        rank, inputs = slots_a[0].shape
+        self.rank = rank
+        self.slot_a = Slot(slots_a[0].module, "lora_A", (rank * len(slots_a), inputs), slots_a[0].offset)
+        self.plain = plain or any(type(member.base) not in (nn.Linear, Conv1D) for member in members)
+        self._in_hand: RowsInHand | None = None
+        self._x: Tensor | None = None
+        self._outputs: dict[AdaptedLinear, Tensor] = {}
+        for member in members:
+            member.join(self)
+
+    @contextmanager
+    def reading(self, in_hand: RowsInHand | None) -> Iterator[None]:
+        """Within it the members compute with these rows; None: the base alone."""
+        self._in_hand = in_hand
+        try:
+            yield
+        finally:
+            self._in_hand, self._x = None, None
+            self._outputs.clear()
+
+    def output(self, member: AdaptedLinear, x: Tensor) -> Tensor:
+        """Of `member`; the first of the members that reads an x computes for all."""
+        if self._in_hand is None:
+            return member.base(x)
+        if x is not self._x or member not in self._outputs:
+            self._refuse_other_shape(x, len(self._in_hand.rows_NP))
+            outputs = self._plain(x, self._in_hand) if self.plain else _Fused.apply(x, _ANCHOR, self, self._in_hand)
+            self._x, self._outputs = x, dict(zip(self.members, outputs, strict=True))
+        found = self._outputs.pop(member)
+        if not self._outputs:
+            self._x = None
+        return found
+
+    def _refuse_other_shape(self, x: Tensor, rows: int) -> None:
+        if x.shape[0] % rows != 0 if x.dim() != 3 else x.shape[0] != rows:
+            raise TrainerError(
+                "unmatched_module",
+                f"an adapted module got an input of shape {tuple(x.shape)} for {rows} rows",
+                "choose targets that see every token, for instance the attention projections",
+            )
+
+    def _plain(self, x: Tensor, in_hand: RowsInHand) -> list[Tensor]:
+        """One module after the other, gradients by autograd."""
+        rows, outputs = len(in_hand.rows_NP), []
+        a_NSI = _leaf(self.slot_a, in_hand)
+        for place, (member, slot) in enumerate(zip(self.members, self.slots_b, strict=True)):
+            y, x_NTI = member.base(x), _by_row(x, rows)
+            a_NRI = a_NSI[:, place * self.rank : (place + 1) * self.rank]
+            shrunk_NTR = torch.bmm(x_NTI, a_NRI.to(x.dtype).mT)
+            b_NOR = _leaf(slot, in_hand).to(x.dtype)
+            outputs.append(torch.baddbmm(_by_row(y, rows), shrunk_NTR, b_NOR.mT, alpha=self.scale).view(y.shape))
+        return outputs
+
+
+def _leaf(slot: Slot, in_hand: RowsInHand) -> Tensor:
+    """Shares memory with the rows; autograd adds into the flat gradient itself."""
+    view = slot.view(in_hand.rows_NP).detach()
+    if in_hand.gradient_NP is not None:
+        view.requires_grad_().grad = slot.view(in_hand.gradient_NP)
+    return view
+
+
+def _by_row(values: Tensor, rows: int) -> Tensor:
+    """[N, T, width] of [N, T, width] or [N * T, width]."""
+    return values.reshape(rows, -1, values.shape[-1])
+
+
+# Makes autograd ask for the outputs' gradients where no x below needs one.
+_ANCHOR = torch.empty(0, requires_grad=True)
+
+
+class _Fused(torch.autograd.Function):
+    """All members of a `SharedInput` at once."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, anchor: Tensor, shared: SharedInput, in_hand: RowsInHand) -> tuple[Tensor, ...]:
+        rows = len(in_hand.rows_NP)
+        a_NSI = shared.slot_a.view(in_hand.rows_NP).to(x.dtype)
+        bs = [slot.view(in_hand.rows_NP).to(x.dtype) for slot in shared.slots_b]
+        shrunk_NTS = torch.bmm(_by_row(x, rows), a_NSI.mT)
+        if shared.scale != 1:
+            shrunk_NTS.mul_(shared.scale)
+        outputs = tuple(member.base(x) for member in shared.members)
+        for y, shrunk_NTR, b_NOR in zip(outputs, shrunk_NTS.split(shared.rank, dim=-1), bs, strict=True):
+            _by_row(y, rows).baddbmm_(shrunk_NTR, b_NOR.mT)
+        if in_hand.gradient_NP is not None:
+            ctx.save_for_backward(x, shrunk_NTS, a_NSI, *bs)
+            ctx.shared, ctx.gradient_NP = shared, in_hand.gradient_NP
+            ctx.set_materialize_grads(False)
+        return outputs
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, None, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        x, shrunk_NTS, a_NSI, *bs = ctx.saved_tensors
+        shared: SharedInput = ctx.shared
+        rows = len(a_NSI)
+        slopes = [_slope(dy, x, slot) for dy, slot in zip(gradients, shared.slots_b, strict=True)]
+        by_row = [_by_row(dy, rows) for dy in slopes]
+        parts = [torch.bmm(dy_NTO, b_NOR) for dy_NTO, b_NOR in zip(by_row, bs, strict=True)]
+        d_shrunk_NTS = parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
+        if shared.scale != 1:
+            d_shrunk_NTS.mul_(shared.scale)
+        for slot, dy_NTO, shrunk_NTR in zip(shared.slots_b, by_row, shrunk_NTS.split(shared.rank, dim=-1), strict=True):
+            slot.view(ctx.gradient_NP).add_(torch.bmm(dy_NTO.mT, shrunk_NTR))
+        shared.slot_a.view(ctx.gradient_NP).add_(torch.bmm(d_shrunk_NTS.mT, _by_row(x, rows)))
+        if not ctx.needs_input_grad[0]:
+            return None, None, None, None
+        return _slope_of_input(shared, slopes, d_shrunk_NTS, a_NSI).view(x.shape), None, None, None
+
+
+def _slope(dy: Tensor | None, x: Tensor, slot: Slot) -> Tensor:
+    """Zeros where nothing after the module depends on its output."""
+    return x.new_zeros(*x.shape[:-1], slot.shape[0]) if dy is None else dy
+
+
+def _slope_of_input(shared: SharedInput, slopes: Sequence[Tensor], d_shrunk_NTS: Tensor, a_NSI: Tensor) -> Tensor:
+    """d x, [N * T, I]."""
+    first, *others = shared.members
+    flat = [dy.reshape(-1, dy.shape[-1]) for dy in slopes]
+    dx = torch.mm(flat[0], first.weight_OI)
+    for member, dy in zip(others, flat[1:], strict=True):
+        dx.addmm_(dy, member.weight_OI)
+    _by_row(dx, len(a_NSI)).baddbmm_(d_shrunk_NTS, a_NSI)
+    return dx
