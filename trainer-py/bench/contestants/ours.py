@@ -33,8 +33,8 @@ class Ours:
 
     def step(self) -> None:
         self._backward([1.0] * len(self._rows))
-        assert all(self.optimiser.finite_fits())
         self.optimiser.step(LEARNING_RATE)
+        assert not any(self.optimiser.failed_at())
 
     def load(self, rows_GP: Tensor) -> None:
         """What the layers read; the next step overwrites it from the optimiser's own offsets."""

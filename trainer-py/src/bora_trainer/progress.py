@@ -30,13 +30,23 @@ class Progress:
         self._real += real
         self._padded += padded
 
+    def leave(self, places: Sequence[int], tasks: int) -> None:
+        """Forgets the nats and tokens of fits that are no longer there."""
+        if self._nats_G is None:
+            return
+        fits = range(len(self._tokens) // tasks)
+        rows = [fit * tasks + task for fit in fits if fit not in places for task in range(tasks)]
+        self._nats_G = self._nats_G[torch.tensor(rows, dtype=torch.int64, device=self._nats_G.device)]
+        self._tokens = [self._tokens[row] for row in rows]
+
     @property
     def due(self) -> bool:
         return time.monotonic() - self._closed >= SECONDS_A_WINDOW
 
     def close(self, step: int, trial_ids: Sequence[str]) -> list[event_pb2.Event]:
         """The window as an event, none when it is empty; `trial_ids` are the fits, in row order."""
-        if self._nats_G is None:
+        if self._nats_G is None or not trial_ids:
+            self._clear()
             return []
         nats_KD = self._nats_G.view(len(trial_ids), -1).tolist()
         tasks = len(nats_KD[0])
@@ -62,9 +72,3 @@ class Progress:
         self._tokens: list[int] = []
         self._steps, self._seconds = 0, 0.0
         self._real, self._padded = 0, 0
-
-
-def rows_of_fits(values_G: Tensor, tokens: Sequence[int], kept: Sequence[int], tasks: int) -> tuple[Tensor, list[int]]:
-    """What is left of a step's nats and tokens when only the fits `kept` go on."""
-    rows = [place * tasks + task for place in kept for task in range(tasks)]
-    return values_G[torch.tensor(rows, dtype=torch.int64, device=values_G.device)], [tokens[row] for row in rows]

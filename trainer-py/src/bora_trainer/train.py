@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 
 from bora.trainer.v1 import event_pb2
@@ -23,7 +23,6 @@ from bora_trainer.learning_rate import learning_rate
 from bora_trainer.models import LoadedModel
 from bora_trainer.objective import macro_nats_per_token
 from bora_trainer.prefix_cache import PrefixCache, open_cache
-from bora_trainer.progress import rows_of_fits
 from bora_trainer.run import Run, peak_memory_bytes
 from bora_trainer.spec import RunSpec
 from bora_trainer.state_files import StateFolder
@@ -100,23 +99,26 @@ def _next(run: Run, state: TrainingState) -> Iterator[Event]:
 
 
 def _step(run: Run, state: TrainingState) -> Iterator[Event]:
-    """One optimiser step of all fits. A fit whose gradients are not finite leaves; the others go on."""
+    """One optimiser step of all fits. The device is waited for when a window of steps closes, not here."""
     began, step = time.perf_counter(), state.step + 1
     read = run.gradients(state.optimiser, [fit.seed for fit in state.fits], step)
     yield from run.size.events(step)
-    nats_G, tokens = read.nats_G, read.tokens
-    finite = state.optimiser.finite_fits()
-    if not all(finite):
-        yield from run.progress.close(state.step, state.trial_ids)
-        nats_G, tokens = rows_of_fits(nats_G, tokens, [k for k, ok in enumerate(finite) if ok], state.tasks)
-        yield from _fail(state, [k for k, ok in enumerate(finite) if not ok], step, "gradients")
-        if not state.fits:
-            return
     state.optimiser.step(learning_rate(run.train, step))
     state.step = step
-    run.progress.add(nats_G, tokens, time.perf_counter() - began, real=read.real, padded=read.padded)
-    if run.progress.due or state.evaluation_due(run.train):
-        yield from run.progress.close(step, state.trial_ids)
+    seconds = time.perf_counter() - began
+    run.progress.add(read.nats_G, read.tokens, seconds, real=read.real, padded=read.padded)
+    if run.progress.due or state.evaluation_due(run.train) or state.checkpoint_due(run.train):
+        yield from _close_window(run, state)
+
+
+def _close_window(run: Run, state: TrainingState) -> Iterator[Event]:
+    """Tells of the steps since the last window. A fit whose gradients were not finite leaves; the others go on."""
+    failed = {place: step for place, step in enumerate(state.optimiser.failed_at()) if step > 0}
+    if failed:
+        run.progress.leave(list(failed), state.tasks)
+    kept = [trial_id for place, trial_id in enumerate(state.trial_ids) if place not in failed]
+    yield from run.progress.close(state.step, kept)
+    yield from _fail(state, failed, "gradients")
 
 
 def _evaluate(run: Run, state: TrainingState) -> Iterator[Event]:
@@ -128,13 +130,13 @@ def _evaluate(run: Run, state: TrainingState) -> Iterator[Event]:
     each = len(found) // len(state.fits)
     seconds = (time.perf_counter() - began) / len(state.fits)
     state.evaluated_step = state.step
-    diverged: list[int] = []
+    diverged: dict[int, int] = {}
     events: list[Event] = []
     for place, stopping in enumerate(state.stopping):
         tasks = trial_results.by_task(found[place * each : (place + 1) * each], state.tasks)
         macro = macro_nats_per_token((task.nats, task.tokens) for task in tasks)
         if not math.isfinite(macro):
-            diverged.append(place)
+            diverged[place] = state.step
             continue
         best = stopping.update(macro, state.step, patience=run.train.patience, last_step=run.train.max_steps)
         if best:
@@ -144,7 +146,7 @@ def _evaluate(run: Run, state: TrainingState) -> Iterator[Event]:
             complete=run.train.validation_documents == 0, seconds=seconds,
         )))  # fmt: skip
     yield from events
-    yield from _fail(state, diverged, state.step, "validation nats")
+    yield from _fail(state, diverged, "validation nats")
 
 
 def _finish(run: Run, state: TrainingState, place: int) -> Iterator[Event]:
@@ -156,7 +158,7 @@ def _finish(run: Run, state: TrainingState, place: int) -> Iterator[Event]:
     except TrainerError as error:
         if error.code != "diverged":
             raise
-        yield from _fail(state, [place], state.step, "held-out nats of the best step")
+        yield from _fail(state, {place: state.step}, "held-out nats of the best step")
         return
     yield from run.size.events(state.step)
     manifest = trial_results.write_trial(run.folder, fit.trial_id, run.engine, run.dataset, rows_DP, mean_P, results)
@@ -170,12 +172,12 @@ def _finish(run: Run, state: TrainingState, place: int) -> Iterator[Event]:
     ))  # fmt: skip
 
 
-def _fail(state: TrainingState, places: Sequence[int], step: int, what: str) -> Iterator[Event]:
-    """Takes out fits whose numbers are no longer finite."""
-    fits = [state.fits[place] for place in places]
-    if fits:
-        state.leave(places)
-    for fit in fits:
+def _fail(state: TrainingState, steps: Mapping[int, int], what: str) -> Iterator[Event]:
+    """Takes out fits whose numbers are no longer finite; `steps` tells by place since when."""
+    failed = [(state.fits[place], step) for place, step in steps.items()]
+    if failed:
+        state.leave(list(steps))
+    for fit, step in failed:
         failure = event_pb2.Failure(
             code="diverged", domain=event_pb2.DOMAIN_USER, hint="lower train.learningRate or add train.warmupSteps",
             message=f"tau {fit.tau:g}, seed {fit.seed}: {what} are not finite at step {step}",
@@ -190,8 +192,8 @@ def _save(run: Run, state: TrainingState) -> Event:
 
 
 def _drain(run: Run, state: TrainingState, reason: TrainerError) -> Iterator[Event]:
-    yield from run.progress.close(state.step, state.trial_ids)
-    if state.step > state.saved_step:
+    yield from _close_window(run, state)
+    if state.fits and state.step > state.saved_step:
         yield _save(run, state)
     failure = event_pb2.Failure(code=reason.code, domain=event_pb2.DOMAIN_CONTROLLER, message=reason.message,
                                 hint="the same command again goes on from here")  # fmt: skip

@@ -1,0 +1,222 @@
+"""The Gaussian prior's update of hierarchical_adam.py in one pass over the rows, compiled for CPUs.
+
+In torch's own operations a step reads and writes every row some twenty times; here once, as fast as the memory is
+(docs/performance.md). Numba is the compiler because it comes as a wheel: torch's own needs a C++ compiler at hand. It
+may neither reorder nor fuse, so every operation rounds once, as torch's does: `HierarchicalAdam` gives the same bits
+with and without this file, whatever the number of threads.
+
+Shapes: D tasks, P weights a row. Columns of P never meet, so threads share them out.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+
+_BLOCK = 256  # columns that pass through all tasks before the next: they stay in the cache
+_ALONE = 1 << 16  # weights for which one thread is enough
+
+
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    return njit(nogil=True, error_model="numpy")(function)
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """The tensors of one fit, all [D, P] or [P], in one floating-point type; `advance` writes all but `rates_P`.
+
+    `rates_P`: what the learning rate is multiplied with, weight by weight; empty: 1.
+    """
+
+    offset_DP: Tensor
+    first_DP: Tensor
+    second_DP: Tensor
+    gradient_DP: Tensor
+    rows_DP: Tensor
+    mean_P: Tensor
+    mean_first_P: Tensor
+    mean_second_P: Tensor
+    rates_P: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What is the same for all weights of a fit at one step."""
+
+    tau: float
+    learning_rate: float
+    loss_scale: float
+    betas: tuple[float, float]
+    epsilon: float
+    number: int  # from 1
+
+
+def advance(fit: Fit, step: Step) -> bool:
+    """Takes the step and empties the gradients. False when one of them was not finite."""
+    kernel = _independent if step.tau == 0 else _tied if math.isinf(step.tau) else _between
+    arrays = [getattr(fit, name).numpy() for name in Fit.__dataclass_fields__]
+    tasks, weights = fit.offset_DP.shape
+    numbers = _numbers(step, tasks, arrays[0].dtype.type)
+    threads = torch.get_num_threads() if tasks * weights > _ALONE else 1
+    bounds = [weights * part // threads for part in range(threads + 1)]
+    spans = list(zip(bounds, bounds[1:], strict=False))
+    if threads == 1:
+        return kernel(*arrays, numbers, *spans[0])
+    waiting = [_pool(threads - 1).submit(kernel, *arrays, numbers, *span) for span in spans[1:]]
+    finite = kernel(*arrays, numbers, *spans[0])
+    return all([finite, *(each.result() for each in waiting)])
+
+
+def _numbers(step: Step, tasks: int, kind: type[np.floating[Any]]) -> Sequence[np.floating[Any]]:
+    """Rounded once, as torch rounds a Python number beside a tensor."""
+    beta1, beta2 = step.betas
+    found = (
+        *(step.loss_scale, beta1, 1 - beta1, beta2, 1 - beta2, 1 - beta1**step.number, 1 - beta2**step.number),
+        *(step.epsilon, step.learning_rate, step.learning_rate * (step.loss_scale * step.tau)),
+        *(step.loss_scale * step.tau, tasks, 1, 0),
+    )
+    return tuple(kind(number) for number in found)
+
+
+@functools.cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, "update")
+
+
+@_compiled
+def _direction(gradient, first, second, numbers):
+    """Both moments after `gradient`, Adam's direction mhat / curvature, and the curvature sqrt(vhat) + epsilon."""
+    _, beta1, rest1, beta2, rest2, correction1, correction2, epsilon = numbers[:8]
+    first = first * beta1 + gradient * rest1
+    second = second * beta2 + (gradient * gradient) * rest2
+    curvature = np.sqrt(second / correction2) + epsilon
+    return first, second, (first / correction1) / curvature, curvature
+
+
+@_compiled
+def _all_finite(values, width, zero):
+    rest = zero
+    for j in range(width):
+        rest += abs(values[j] - values[j])  # 0, or NaN
+    return rest == zero
+
+
+@_compiled
+def _independent(offset, first, second, gradient, rows, mean, _, __, rates, numbers, start, stop):
+    """tau = 0: every task by itself."""
+    scale, zero = numbers[0], numbers[13]
+    pull, rated = np.empty(_BLOCK, offset.dtype), np.empty(_BLOCK, offset.dtype)
+    finite = True
+    for begin in range(start, stop, _BLOCK):
+        end = min(begin + _BLOCK, stop)
+        _rate(rated, rates, begin, end, numbers)
+        pull[:] = zero
+        about = mean[begin:end]
+        for d in range(offset.shape[0]):
+            own, g, row = offset[d, begin:end], gradient[d, begin:end], rows[d, begin:end]
+            m, v = first[d, begin:end], second[d, begin:end]
+            for j in range(end - begin):
+                x = g[j] * scale
+                pull[j] += x
+                m[j], v[j], direction, _ = _direction(x, m[j], v[j], numbers)
+                own[j] -= direction * rated[j]
+                row[j] = own[j] + about[j]
+                g[j] = zero
+        finite &= _all_finite(pull, end - begin, zero)
+    return finite
+
+
+@_compiled
+def _tied(offset, _, __, gradient, rows, mean, mean_first, mean_second, rates, numbers, start, stop):
+    """tau = infinity: one adapter on the sum of all gradients."""
+    scale, zero = numbers[0], numbers[13]
+    pull, rated = np.empty(_BLOCK, offset.dtype), np.empty(_BLOCK, offset.dtype)
+    finite = True
+    for begin in range(start, stop, _BLOCK):
+        end = min(begin + _BLOCK, stop)
+        _rate(rated, rates, begin, end, numbers)
+        pull[:] = zero
+        for d in range(offset.shape[0]):
+            g = gradient[d, begin:end]
+            for j in range(end - begin):
+                pull[j] += g[j] * scale
+                g[j] = zero
+        finite &= _all_finite(pull, end - begin, zero)
+        about, m, v = mean[begin:end], mean_first[begin:end], mean_second[begin:end]
+        for j in range(end - begin):
+            m[j], v[j], direction, _ = _direction(pull[j], m[j], v[j], numbers)
+            about[j] -= direction * rated[j]
+        for d in range(offset.shape[0]):
+            own, row = offset[d, begin:end], rows[d, begin:end]
+            for j in range(end - begin):
+                row[j] = own[j] + about[j]
+    return finite
+
+
+@_compiled
+def _between(offset, first, second, gradient, rows, mean, mean_first, mean_second, rates, numbers, start, stop):
+    """Adam's step of each task, the exact proximal step, Theta's own step by as much as that took, re-centring."""
+    scale, tasks, one, zero = numbers[0], numbers[11], numbers[12], numbers[13]
+    pull, taken = np.empty(_BLOCK, offset.dtype), np.empty(_BLOCK, offset.dtype)
+    shift, rated = np.empty(_BLOCK, offset.dtype), np.empty(_BLOCK, offset.dtype)
+    strength = np.empty(_BLOCK, offset.dtype)
+    finite = True
+    for begin in range(start, stop, _BLOCK):
+        end = min(begin + _BLOCK, stop)
+        _rate(rated, rates, begin, end, numbers)
+        _strength(strength, rated, rates, numbers)
+        pull[:] = zero
+        taken[:] = zero
+        shift[:] = zero
+        for d in range(offset.shape[0]):
+            own, g = offset[d, begin:end], gradient[d, begin:end]
+            m, v = first[d, begin:end], second[d, begin:end]
+            for j in range(end - begin):
+                x = g[j] * scale
+                m[j], v[j], direction, curvature = _direction(x, m[j], v[j], numbers)
+                shrink = curvature / (curvature + strength[j])
+                own[j] = (own[j] - direction * rated[j]) * shrink
+                g[j] = zero
+                pull[j] += x
+                taken[j] += shrink
+                shift[j] += own[j]
+        finite &= _all_finite(pull, end - begin, zero)
+        about, m, v = mean[begin:end], mean_first[begin:end], mean_second[begin:end]
+        for j in range(end - begin):
+            m[j], v[j], direction, _ = _direction(pull[j], m[j], v[j], numbers)
+            shift[j] = shift[j] / tasks
+            about[j] -= (direction * rated[j]) * (one - taken[j] / tasks)
+            about[j] += shift[j]
+        for d in range(offset.shape[0]):
+            own, row = offset[d, begin:end], rows[d, begin:end]
+            for j in range(end - begin):
+                own[j] -= shift[j]
+                row[j] = own[j] + about[j]
+    return finite
+
+
+@_compiled
+def _rate(rated, rates, begin, end, numbers):
+    """The learning rate of each column."""
+    rated[:] = numbers[8]
+    if rates.shape[0] > 0:
+        for j in range(end - begin):
+            rated[j] = rates[begin + j] * numbers[8]
+
+
+@_compiled
+def _strength(strength, rated, rates, numbers):
+    """Learning rate times lambda of each column."""
+    strength[:] = numbers[9]
+    if rates.shape[0] > 0:
+        for j in range(rated.shape[0]):
+            strength[j] = rated[j] * numbers[10]
