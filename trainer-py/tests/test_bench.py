@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -247,14 +247,6 @@ def test_the_gate_fails_when_ours_is_wrong(
 def test_an_error_that_is_no_number_does_not_pass() -> None:
     assert not gate.Check("x", float("nan"), 1.0).passed and not gate.Check("x", 1.1, 1.0).passed
     assert gate.Check("x", 1.0, 1.0).passed
-
-
-@pytest.fixture
-def threads() -> Iterator[None]:
-    """The program sets this process's number of threads."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 def test_nothing_is_timed_after_the_gate_has_failed(

@@ -52,8 +52,8 @@ def svg(runs: Sequence[dict[str, Any]]) -> str:
         parts += [f'<clipPath id="inside"><rect x="{_LEFT}" y="{_TOP}" {inner}/></clipPath>', *_axes(scale)]
         parts.append('<g clip-path="url(#inside)" fill="none" stroke-linejoin="round">')
         thin = [run for run in runs if run not in best.values()]
-        parts += [line for run in thin for line in _curves(run, scale, 0.9)]
-        parts += [line for run in best.values() for line in _curves(run, scale, 2.8)]
+        parts += [line for run in thin for line in _curves(run, scale, best=False)]
+        parts += [line for run in best.values() for line in _curves(run, scale, best=True)]
         parts += ["</g>", *_labels(best, scale)]
     return "\n".join([*parts, "</svg>", ""])
 
@@ -93,19 +93,18 @@ def _axes(scale: Scale) -> list[str]:
     return parts
 
 
-def _curves(run: dict[str, Any], scale: Scale, width: float) -> list[str]:
-    """Of every tau; of a thick run only its best one is thick, and a ring marks its lowest point."""
+def _curves(run: dict[str, Any], scale: Scale, *, best: bool) -> list[str]:
+    """Of every tau; of a configuration's best run the best tau is thick, and a ring marks its lowest point."""
     colour, dashes = _STYLES[run["configuration"]]
     dashed = f' stroke-dasharray="{dashes}"' if dashes else ""
-    best, parts = best_point(run), []
+    lowest, parts = best_point(run) if best else None, []
     for tau, curve in run["curves"].items():
-        thick = best is not None and tau == best.tau
+        thick = lowest is not None and tau == lowest.tau
         points = " ".join(f"{scale.x(seconds):.1f},{scale.y(nats):.1f}" for seconds, _, nats in curve)
-        parts.append(
-            f'<polyline points="{points}" stroke="{colour}" stroke-width="{width if thick else 0.9}"{dashed}/>'
-        )
-    if best is not None and width > 1:
-        centre = f'cx="{scale.x(best.seconds):.1f}" cy="{scale.y(best.nats):.1f}"'
+        weight = "2.8" if thick else '0.9" opacity="0.5'
+        parts.append(f'<polyline points="{points}" stroke="{colour}" stroke-width="{weight}"{dashed}/>')
+    if lowest is not None:
+        centre = f'cx="{scale.x(lowest.seconds):.1f}" cy="{scale.y(lowest.nats):.1f}"'
         parts.append(f'<circle {centre} r="4" fill="#fff" stroke="{colour}" stroke-width="2"/>')
     return parts
 

@@ -114,6 +114,6 @@ def _marks(run: dict[str, Any], runs: Sequence[dict[str, Any]], point: Point | N
     marks: list[str] = ["best"] if best is not None and best["name"] == run["name"] else []
     if len(run["taus"]) > 1 and point is not None:
         marks.append(f"tau {point.tau}")
-    ends = sorted({end for end in run["ended"].values() if end != "validation"})
+    ends: list[str] = sorted({end for end in run["ended"].values() if end != "validation"})
     words = {"limit": "ended by the limit of steps", "minutes": "ended by the limit of time"}
-    return [*marks, *(words[end] if end in words else end for end in ends)]
+    return [*marks, *(words.get(end, end) for end in ends)]
