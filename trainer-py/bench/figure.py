@@ -35,20 +35,20 @@ def svg(cells: Sequence[dict[str, Any]]) -> str:
     for place, name in enumerate(_COLOURS):
         y, x = _TOP + 10 + 20 * place, _LEFT + _PANEL * len(shapes)
         parts.append(f'<line x1="{x}" x2="{x + 20}" y1="{y}" y2="{y}" stroke="{_COLOURS[name]}" stroke-width="3"/>')
-        parts.append(_text(x + 26, y + 4, name, "start"))
+        parts.append(text(x + 26, y + 4, name, "start"))
     return "\n".join([*parts, "</svg>", ""])
 
 
 def _panel(shape: str, cells: Sequence[dict[str, Any]], left: int) -> list[str]:
     inner = _PANEL - 30
     tasks = sorted({cell["tasks"] for cell in cells})
-    parts = [_text(left + inner / 2, 22, f"{shape}, share of the floor", "middle")]
+    parts = [text(left + inner / 2, 22, f"{shape}, share of the floor", "middle")]
     for tick in _TICKS:
         y = _y(tick)
         parts.append(f'<line x1="{left}" x2="{left + inner}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>')
-        parts.append(_text(left - 6, y + 4, f"{tick:.0%}", "end"))
+        parts.append(text(left - 6, y + 4, f"{tick:.0%}", "end"))
     centres = {one: left + inner * (place + 0.5) / len(tasks) for place, one in enumerate(tasks)}
-    parts += [_text(x, _HEIGHT - _BOTTOM + 18, f"D = {one}", "middle") for one, x in centres.items()]
+    parts += [text(x, _HEIGHT - _BOTTOM + 18, f"D = {one}", "middle") for one, x in centres.items()]
     for number, name in enumerate(("ours", *RIVALS)):
         points = []
         for one, centre in centres.items():
@@ -68,5 +68,6 @@ def _y(share: float) -> float:
     return _HEIGHT - _BOTTOM - place * (_HEIGHT - _TOP - _BOTTOM)
 
 
-def _text(x: float, y: float, words: str, anchor: str) -> str:
+def text(x: float, y: float, words: str, anchor: str) -> str:
+    """Words of an SVG at a point; `anchor` is start, middle or end."""
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="#222">{escape(words)}</text>'

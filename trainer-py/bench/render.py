@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from bench.figure import svg
 from bench.machine import ROOT
@@ -23,42 +24,54 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="the folder of performance.md")
     options = parser.parse_args(arguments)
     results = Results.read(options.file)
-    page = options.docs / "performance.md"
-    page.write_text(insert(page.read_text("utf-8"), markdown(results, figure=True)), "utf-8")
-    figure = options.docs / "figures" / FIGURE
-    figure.parent.mkdir(exist_ok=True)
-    figure.write_text(svg(results.cells), "utf-8")
+    put(options.docs, (BEGIN, END), markdown(results, figure=True), FIGURE, svg(results.cells))
     return 0
 
 
-def insert(page: str, section: str) -> str:
+def put(docs: Path, markers: tuple[str, str], section: str, figure: str, drawn: str) -> None:
+    """Writes `section` into performance.md between `markers`, and the SVG `drawn` as the figure beside it."""
+    page = docs / "performance.md"
+    page.write_text(insert(page.read_text("utf-8"), section, markers), "utf-8")
+    file = docs / "figures" / figure
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(drawn, "utf-8")
+
+
+def insert(page: str, section: str, markers: tuple[str, str] = (BEGIN, END)) -> str:
     """`page` with `section` between the markers. Raises ValueError where they are not there once and in order."""
-    if page.count(BEGIN) != 1 or page.count(END) != 1 or page.index(BEGIN) > page.index(END):
-        raise ValueError(f"the page needs {BEGIN} and, after it, {END}, once each")
-    return f"{page[: page.index(BEGIN)]}{BEGIN}\n\n{section}\n{page[page.index(END) :]}"
+    begin, end = markers
+    if page.count(begin) != 1 or page.count(end) != 1 or page.index(begin) > page.index(end):
+        raise ValueError(f"the page needs {begin} and, after it, {end}, once each")
+    return f"{page[: page.index(begin)]}{begin}\n\n{section}\n{page[page.index(end) :]}"
 
 
 def markdown(results: Results, figure: bool = False) -> str:
     """Formatted as prettier would."""
-    header, where = results.header, results.header["machine"]
+    parts = [provenance(results.header), " ".join(summary(results.cells))]
+    if figure:
+        parts.append(f"![Training speed of every contestant as a share of the floor](figures/{FIGURE})")
+    parts += [grid([list(COLUMNS), *(row(cell) for cell in measured(results.cells))]), _skipped(results)]
+    worst = max((check["error"] for check in results.header["gate"]), default=0.0)
+    parts.append(
+        f"Checks passed before the first was timed: {len(results.header['gate'])}, the largest error {worst:.1e}."
+    )
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def provenance(header: dict[str, Any]) -> str:
+    """When, where, with which versions and which command."""
+    where = header["machine"]
     flags = f", {' '.join(where['flags'])}" if where["flags"] else ""
     gpu = f", {where['gpu']}" if where["gpu"] else ""
     changed = " with changes" if header["git"]["changed"] else ""
-    parts = [
+    return (
         f"{header['date'][:10]}, {where['processor']}{flags}, {header['threads']} threads, "
         f"{where['memory_gib']} GiB{gpu}; "
         f"torch {header['versions']['torch']}, transformers {header['versions']['transformers']}, "
         f"peft {header['versions']['peft']}, commit {header['git']['commit'][:12]}{changed}, "
         f"base in {header['dtype']}. "
-        f"`{header['command']}`",
-        " ".join(summary(results.cells)),
-    ]
-    if figure:
-        parts.append(f"![Training speed of every contestant as a share of the floor](figures/{FIGURE})")
-    parts += [_table([list(COLUMNS), *(row(cell) for cell in measured(results.cells))]), _skipped(results)]
-    worst = max((check["error"] for check in header["gate"]), default=0.0)
-    parts.append(f"Checks passed before the first was timed: {len(header['gate'])}, the largest error {worst:.1e}.")
-    return "\n\n".join(part for part in parts if part) + "\n"
+        f"`{header['command']}`"
+    )
 
 
 def _skipped(results: Results) -> str:
@@ -69,7 +82,8 @@ def _skipped(results: Results) -> str:
                     f"{count} cells are skipped: {reason}." for reason, count in reasons.items())  # fmt: skip
 
 
-def _table(rows: list[list[str]]) -> str:
+def grid(rows: list[list[str]]) -> str:
+    """A markdown table; the first and last column lean left, the others right."""
     last = len(rows[0]) - 1
     widths = [max(3, *(len(each[place]) for each in rows)) for place in range(last + 1)]
     rule = ["-" * width if place in (0, last) else "-" * (width - 1) + ":" for place, width in enumerate(widths)]

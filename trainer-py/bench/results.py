@@ -14,7 +14,7 @@ SCHEMA = 1
 RIVALS = ("published", "steelman", "peft-sequential", "peft-best-batch", "slice-loop", "grouped-gemm")
 
 # What must agree before a run may go on with another's file.
-_SAME = ("schema", "machine", "versions", "git", "dtype", "threads")
+_SAME = ("schema", "machine", "versions", "git", "dtype", "threads", "settings")
 
 
 class ResumeRefused(Exception):

@@ -43,13 +43,18 @@ def row(cell: dict[str, Any]) -> list[str]:
 def table(cells: Sequence[dict[str, Any]]) -> str:
     """Aligned, the speed-ups of ours over each rival; then what is lost and what was skipped, counted."""
     rows = [list(COLUMNS), *(row(cell) for cell in measured(cells))]
-    widths = [max(len(each[place]) for each in rows) for place in range(len(COLUMNS))]
-    lines = [
-        "  ".join(word.ljust(width) if place in (0, len(COLUMNS) - 1) else word.rjust(width)
+    return "\n".join([aligned(rows), "", *summary(cells)])
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """As text; the first and last column lean left, the others right."""
+    last = len(rows[0]) - 1
+    widths = [max(len(each[place]) for each in rows) for place in range(last + 1)]
+    return "\n".join(
+        "  ".join(word.ljust(width) if place in (0, last) else word.rjust(width)
                   for place, (word, width) in enumerate(zip(each, widths, strict=True))).rstrip()
         for each in rows
-    ]  # fmt: skip
-    return "\n".join([*lines, "", *summary(cells)])
+    )  # fmt: skip
 
 
 def summary(cells: Sequence[dict[str, Any]]) -> list[str]:

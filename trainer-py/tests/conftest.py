@@ -1,9 +1,11 @@
 """Shared by the tests of whole runs."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import tiny_runs
+import torch
 
 
 @pytest.fixture(scope="session")
@@ -12,3 +14,11 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> tiny_runs.Tiny:
     tiny_runs.write_model(folder / "model")
     tiny_runs.write_table(folder / "table.csv")
     return tiny_runs.Tiny(folder)
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    """For what sets this process's number of threads, on which other tests' bits depend: it is put back."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
