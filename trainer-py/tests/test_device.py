@@ -15,6 +15,7 @@ MIB = 2**20
 @pytest.fixture
 def plain_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(device, "device_memory", lambda _: (64 * 1024 * MIB, 64 * 1024 * MIB))
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_bf16": False, "amx_bf16": False})
 
 
@@ -67,6 +68,17 @@ def test_micro_batches_fill_the_budget_and_no_more(monkeypatch: pytest.MonkeyPat
     assert choose(rows=10**6, activation_bytes_per_token=1).rows_per_micro_batch == 16384 // 96
     rates(monkeypatch, 4.0)
     assert choose().rows_per_micro_batch == 2048 // 96
+
+
+@pytest.mark.usefixtures("plain_cpu")
+def test_micro_batches_take_a_quarter_of_what_is_free_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "device_memory", lambda _: (2048 * MIB, 64 * 1024 * MIB))
+    assert choose().rows_per_micro_batch == 512 // 96
+
+
+def test_free_memory_is_part_of_all_memory() -> None:
+    free, total = device.device_memory("cpu")
+    assert 0 < free <= total
 
 
 def test_threads_follow_the_environment_or_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:

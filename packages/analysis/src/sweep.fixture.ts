@@ -35,6 +35,8 @@ export const inspected: Inspected = {
   baseBytes: 1,
   trainTokensPerSecond: 1,
   evaluateTokensPerSecond: 1,
+  ...{ bytesPerFit: 1, activationBytesPerToken: 1, keptBytesPerToken: 1, microBatchTokens: 1, workingBytes: 1 },
+  ...{ processBytes: 1, prefixCacheBytes: 0, device: "cpu", freeMemoryBytes: 1, memoryBytes: 1 },
 };
 
 /** Two documents a task and split: of 10 and 30 tokens, at `ophelia` and `hamlet` nats a token. */

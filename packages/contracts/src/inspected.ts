@@ -27,6 +27,17 @@ export const Inspected = z.object({
   baseBytes: z.number(),
   trainTokensPerSecond: z.number(),
   evaluateTokensPerSecond: z.number(),
+  // Bytes of memory, docs/performance.md; 0 and "" in stores from before they were measured.
+  bytesPerFit: z.number().default(0),
+  activationBytesPerToken: z.number().default(0),
+  keptBytesPerToken: z.number().default(0),
+  microBatchTokens: z.number().default(0),
+  workingBytes: z.number().default(0),
+  processBytes: z.number().default(0),
+  prefixCacheBytes: z.number().default(0),
+  device: z.string().default(""),
+  freeMemoryBytes: z.number().default(0), // before the model was loaded
+  memoryBytes: z.number().default(0),
 });
 export type Inspected = z.infer<typeof Inspected>;
 
@@ -51,6 +62,14 @@ export function inspectedFromProto(response: InspectResponse): Inspected {
     baseParameters: Number(response.baseParameters),
     bytesPerRow: Number(response.bytesPerRow),
     baseBytes: Number(response.baseBytes),
+    bytesPerFit: Number(response.bytesPerFit),
+    activationBytesPerToken: Number(response.activationBytesPerToken),
+    keptBytesPerToken: Number(response.keptBytesPerToken),
+    workingBytes: Number(response.workingBytes),
+    processBytes: Number(response.processBytes),
+    prefixCacheBytes: Number(response.prefixCacheBytes),
+    freeMemoryBytes: Number(response.freeMemoryBytes),
+    memoryBytes: Number(response.memoryBytes),
     files: response.files.map((file) => ({
       path: file.path,
       size: Number(file.size),

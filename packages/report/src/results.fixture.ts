@@ -94,6 +94,8 @@ const inspected: Inspected = {
   baseBytes: 1,
   trainTokensPerSecond: 400,
   evaluateTokensPerSecond: 900,
+  ...{ bytesPerFit: 1, activationBytesPerToken: 1, keptBytesPerToken: 1, microBatchTokens: 1, workingBytes: 1 },
+  ...{ processBytes: 1, prefixCacheBytes: 0, device: "cpu", freeMemoryBytes: 1, memoryBytes: 1 },
 };
 
 export const experiment = parseExperiment({

@@ -1,10 +1,11 @@
 import type { ExperimentSpec, Inspected, Plan } from "@bora/contracts";
+import { packMemory, type PackMemory } from "./memory.js";
 
 export interface PackEstimate {
   packId: string;
   trials: number;
   rows: number; // G = trials x tasks
-  bytes: number; // base model and rows, without activations
+  memory: PackMemory;
   tokensPerStep: number; // scored training tokens over all rows, mean
   secondsLow: number | null; // every trial stops as early as its patience allows; null: speed not probed
   secondsHigh: number | null; // every trial trains to maxSteps
@@ -30,7 +31,7 @@ export function estimate(spec: ExperimentSpec, inspected: Inspected, plan: Plan)
       packId: id,
       trials: trialIds.length,
       rows,
-      bytes: inspected.baseBytes + rows * inspected.bytesPerRow,
+      memory: packMemory(spec, inspected, trialIds.length),
       tokensPerStep: tokensPerStep * trialIds.length,
       secondsLow: seconds(spec, inspected, trialIds.length, fewestSteps(spec)),
       secondsHigh: seconds(spec, inspected, trialIds.length, spec.train.maxSteps),

@@ -48,6 +48,16 @@ export const inspected: Inspected = {
   baseBytes: 10_000,
   trainTokensPerSecond: 100,
   evaluateTokensPerSecond: 400,
+  bytesPerFit: 200,
+  activationBytesPerToken: 10,
+  keptBytesPerToken: 8,
+  microBatchTokens: 200, // two rows of 96
+  workingBytes: 500,
+  processBytes: 3_000,
+  prefixCacheBytes: 0,
+  device: "cpu",
+  freeMemoryBytes: 50_000,
+  memoryBytes: 100_000,
 };
 
 export const request = (changes: ExperimentChanges = {}) => {

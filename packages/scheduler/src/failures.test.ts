@@ -1,6 +1,7 @@
-import { BoraError, wire } from "@bora/contracts";
+import { BoraError, wire, type ControlEvent } from "@bora/contracts";
 import { afterEach, describe, expect, it } from "vitest";
 import { request } from "./experiment.fixture.js";
+import { packMemory } from "./memory.js";
 import { runSweep, type SweepProgress } from "./run-sweep.js";
 import { failure } from "./simulated-run.fixture.js";
 import { anyTrial, World, type ControllerOptions } from "./world.fixture.js";
@@ -71,6 +72,43 @@ describe("out of memory", () => {
       { at: "failed", code: "out_of_memory", domain: "oom", attempts: 1 },
     ]);
     expect(world.starts.map(({ spec }) => spec.fits.length)).toEqual([2, 1, 1]);
+  });
+
+  it("is in the log: the attempt that failed, then both halves with every trial once", async () => {
+    begin({ trials: () => ({ doneAt: 4 }), mostTrials: 2 });
+    const sweep = onePack([0, 1, 10, 100, 1000]);
+    const seen: ControlEvent[] = [];
+    const onProgress = (progress: SweepProgress) => {
+      if (progress.kind !== "event" || progress.event.body.stream !== "control") return;
+      const { event } = progress.event.body;
+      if (event.kind === "attempt_failed" || event.kind === "pack_split") seen.push(event);
+    };
+    const { state } = await run({ ...sweep, onProgress });
+    expect(seen.map(({ kind }) => kind)).toEqual(["attempt_failed", "pack_split", "attempt_failed", "pack_split"]);
+    const ids = sweep.plan.trials.map(({ id }) => id);
+    expect(seen[0]).toMatchObject({ code: "out_of_memory", domain: "oom", retryAtMs: null });
+    expect(seen[1]).toMatchObject({ packs: [{ trialIds: ids.slice(0, 3) }, { trialIds: ids.slice(3) }] });
+    expect(seen[3]).toMatchObject({ packs: [{ trialIds: ids.slice(0, 2) }, { trialIds: ids.slice(2, 3) }] });
+    expect(state.packs.flatMap(({ trialIds }) => trialIds).toSorted()).toEqual(ids.toSorted());
+    const peakOf = (trials: number) => packMemory(sweep.experiment, sweep.inspected, trials).peak;
+    const peaks = state.packs.map(({ trialIds }) => peakOf(trialIds.length));
+    expect(Math.max(...peaks)).toBe(peakOf(2)); // what fits on this trainer
+  });
+
+  it("changes no result", async () => {
+    const sweep = onePack([0, 1, 10, 100, 1000]);
+    const results = async () =>
+      Object.values((await run(sweep)).state.trials).map(({ id, outcome, validation }) => ({
+        id,
+        outcome,
+        validation,
+      }));
+    begin({ trials: () => ({ doneAt: 4 }) });
+    const whole = await results();
+    world[Symbol.dispose]();
+    begin({ trials: () => ({ doneAt: 4 }), mostTrials: 1 });
+    expect(await results()).toEqual(whole);
+    expect(world.starts.length).toBeGreaterThan(5);
   });
 
   it("of the run that was to score the base model leaves that to the next one", async () => {

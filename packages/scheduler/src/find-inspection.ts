@@ -4,7 +4,8 @@ import { stat } from "node:fs/promises";
 
 /**
  * The newest stored inspection of the same model, data and adapter, if none of the files it read has changed since (size
- * and time of modification); otherwise null, and a trainer has to look. One that names no files proves nothing.
+ * and time of modification); otherwise null, and a trainer has to look. One that names no files proves nothing; one from
+ * before memory was measured is made again.
  */
 export async function findInspection(
   store: Pick<Store, "read" | "sweeps">,
@@ -14,7 +15,7 @@ export async function findInspection(
   for (const { sweepId } of await store.sweeps()) {
     const stored = await planOf(store, sweepId);
     if (stored === null || inspectedPart(parseExperiment(stored.experiment)) !== wanted) continue;
-    return (await isCurrent(stored.inspected)) ? stored.inspected : null;
+    return stored.inspected.device !== "" && (await isCurrent(stored.inspected)) ? stored.inspected : null;
   }
   return null;
 }

@@ -1,5 +1,6 @@
 export { plan, type PlanLimits } from "./plan.js";
 export { estimate, type Estimate } from "./estimate.js";
+export { deviceMemory, packMemory, shareToFill, type DeviceMemory } from "./memory.js";
 export {
   type SweepState,
   type TrialState,

@@ -1,6 +1,8 @@
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { estimate } from "./estimate.js";
 import { experiment, inspected } from "./experiment.fixture.js";
+import { packMemory } from "./memory.js";
 import { plan } from "./plan.js";
 
 const unlimited = { memoryBytes: Infinity };
@@ -60,7 +62,8 @@ describe("plan", () => {
   it.each([
     [5, 2, Infinity, [2, 1, 2]],
     [4, 3, Infinity, [2, 2]],
-    [5, 16, 15_000 / 0.8, [2, 1, 2]], // memory for two trials of two rows of 1,000 bytes beside 10,000
+    [5, 16, 19_564 / 0.9, [2, 1, 2]], // memory for two trials, byte for byte: memory.test.ts
+    [5, 16, 19_563 / 0.9, [1, 1, 1, 1, 1]],
   ])("packs %i trials by at most %i into as few packs of nearly one size", (trials, maxTrials, memoryBytes, sizes) => {
     const spec = experiment({ taus: Array.from({ length: trials }, (_, tau) => tau), maxTrials });
     const planned = plan(spec, inspected, { memoryBytes });
@@ -73,11 +76,49 @@ describe("plan", () => {
     expect(() => plan(experiment({ taus: [0, 1], seeds: [0, 1] }), inspected, { ...unlimited, maxTrials: 3 })).toThrow(
       expect.objectContaining({ code: "spec_invalid", message: "the grid has 4 trials, at most 3 are allowed" }),
     );
-    expect(() => plan(experiment(), inspected, { memoryBytes: 12_000 })).toThrow(
-      expect.objectContaining({ code: "out_of_memory", message: expect.stringContaining("2 adapter rows") }),
-    );
     const narrow = { ...experiment(), pack: { maxTrials: 2, maxRows: 1 } };
     expect(() => plan(narrow, inspected, unlimited)).toThrow(expect.objectContaining({ code: "spec_invalid" }));
+  });
+});
+
+describe("a trial that does not fit alone", () => {
+  const refused = (memoryBytes: number) => () => plan(experiment(), inspected, { memoryBytes });
+
+  it("is refused with all its parts, and at no byte less than what is stated", () => {
+    expect(refused(17_364 / 0.9)).not.toThrow();
+    expect(refused(17_363 / 0.9)).toThrow(
+      expect.objectContaining({
+        code: "out_of_memory",
+        domain: "oom",
+        message:
+          "one trial alone takes 17.0 KiB, more than 90 % of the 18.8 KiB that are free: process 2.93 KiB, " +
+          "model 9.77 KiB, 2 adapter rows of 1000 B 1.95 KiB, Theta 200 B, a micro-batch of 192 tokens 2.11 KiB",
+        hint: expect.stringContaining("lower adapter.rank, train.tokensPerTask or data.maxTokens"),
+      }),
+    );
+  });
+});
+
+describe("memory and identity", () => {
+  it("the same experiment has the same trials, whatever fits and whatever was measured", () => {
+    const whole = ids(experiment(), inspected, unlimited);
+    expect(ids(experiment(), inspected, { memoryBytes: 17_364 / 0.9 })).toEqual(whole);
+    const elsewhere = { ...inspected, bytesPerRow: 9, activationBytesPerToken: 1, device: "cuda:0", processBytes: 0 };
+    expect(ids(experiment(), elsewhere, unlimited)).toEqual(whole);
+  });
+
+  it("every pack of a plan fits, and one trial more would not", () => {
+    const taus = Array.from({ length: 9 }, (_, tau) => tau);
+    fc.assert(
+      fc.property(fc.integer({ min: 17_364, max: 60_000 }), (room) => {
+        const spec = experiment({ taus, maxTrials: 9 });
+        const { packs } = plan(spec, inspected, { memoryBytes: room / 0.9 + 1e-6 });
+        const most = Math.max(...packs.map(({ trialIds }) => trialIds.length));
+        expect(packMemory(spec, inspected, most).peak).toBeLessThanOrEqual(room);
+        const fewer = Math.ceil(9 / (packs.length - 1 || 1)); // what one pack less would ask of its largest
+        if (packs.length > 1) expect(packMemory(spec, inspected, fewer).peak).toBeGreaterThan(room);
+      }),
+    );
   });
 });
 
@@ -90,9 +131,9 @@ describe("estimate", () => {
     expect(rows).toBe(6);
     expect(tokensPerStep).toBeCloseTo(640 / 7 + 320 / 4, 12);
     expect(stepsPerEpoch).toBe(Math.ceil(960 / (640 / 7 + 80)));
-    expect(packs.map((pack) => [pack.trials, pack.rows, pack.bytes])).toEqual([
-      [2, 4, 14_000],
-      [1, 2, 12_000],
+    expect(packs.map((pack) => [pack.trials, pack.rows, pack.memory.peak])).toEqual([
+      [2, 4, 19_564],
+      [1, 2, 17_364],
     ]);
   });
 

@@ -1,20 +1,19 @@
 import {
   BoraError,
   contentHash,
+  formatBytes,
   tauToJson,
   type ExperimentSpec,
   type Inspected,
   type Pack,
   type Plan,
 } from "@bora/contracts";
+import { packMemory, shareToFill } from "./memory.js";
 
 export interface PlanLimits {
   memoryBytes: number; // free for one trainer; Infinity when unknown
   maxTrials?: number; // of a sweep, 10 000
 }
-
-/** What is left of a trainer's memory for activations. */
-const shareForRows = 0.8;
 
 /**
  * Trials and packs of an experiment; pure: the same experiment gives the same ids. Packs hold only trials that are not
@@ -60,26 +59,41 @@ function trialsOf(spec: ExperimentSpec, inspected: Inspected): Plan["trials"] {
   );
 }
 
-/** How many trials one trainer can hold: each is a row for every task. */
-function trialsInPack({ pack }: ExperimentSpec, inspected: Inspected, memoryBytes: number): number {
+/** How many trials one trainer can hold: each is a row for every task, beside the model and a micro-batch. */
+function trialsInPack(spec: ExperimentSpec, inspected: Inspected, memoryBytes: number): number {
   const rows = inspected.tasks.length;
-  const { bytesPerRow, baseBytes } = inspected;
-  const fitting = bytesPerRow > 0 ? Math.floor((memoryBytes * shareForRows - baseBytes) / bytesPerRow) : Infinity;
-  if (fitting < rows)
-    throw new BoraError(
-      "out_of_memory",
-      `one trial has ${rows} adapter rows of ${mebibytes(bytesPerRow)} beside a model of ${mebibytes(baseBytes)}; ` +
-        `${mebibytes(memoryBytes)} are free`,
-      { hint: "lower adapter.rank, adapt fewer modules or layers, or select fewer tasks" },
-    );
-  if (pack.maxRows !== undefined && pack.maxRows < rows)
-    throw new BoraError("spec_invalid", `pack.maxRows is ${pack.maxRows}, one trial has ${rows} rows (a row a task)`, {
+  const { maxRows = Infinity, maxTrials } = spec.pack;
+  if (maxRows < rows)
+    throw new BoraError("spec_invalid", `pack.maxRows is ${maxRows}, one trial has ${rows} rows (a row a task)`, {
       hint: `raise pack.maxRows to at least ${rows}`,
     });
-  return Math.max(1, Math.floor(Math.min(pack.maxTrials, (pack.maxRows ?? Infinity) / rows, fitting / rows)));
+  const fits = (trials: number) => packMemory(spec, inspected, trials).peak <= memoryBytes * shareToFill;
+  if (!fits(1)) throw tooLarge(spec, inspected, memoryBytes);
+  let trials = Math.floor(Math.min(maxTrials, maxRows / rows));
+  while (!fits(trials)) trials -= 1;
+  return trials;
 }
 
-const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+function tooLarge(spec: ExperimentSpec, inspected: Inspected, memoryBytes: number): BoraError {
+  const { process, base, fits, rows, passing, peak, microBatchTokens } = packMemory(spec, inspected, 1);
+  const parts = [
+    `process ${formatBytes(process)}`,
+    `model ${formatBytes(base)}`,
+    `${inspected.tasks.length} adapter rows of ${formatBytes(inspected.bytesPerRow)} ${formatBytes(rows)}`,
+    `Theta ${formatBytes(fits)}`,
+    `a micro-batch of ${microBatchTokens} tokens ${formatBytes(passing)}`,
+  ];
+  const free = `${shareToFill * 100} % of the ${formatBytes(memoryBytes)} that are free`;
+  return new BoraError(
+    "out_of_memory",
+    `one trial alone takes ${formatBytes(peak)}, more than ${free}: ${parts.join(", ")}`,
+    {
+      hint:
+        "lower adapter.rank, train.tokensPerTask or data.maxTokens, adapt fewer modules or layers, select fewer tasks, " +
+        "or free some memory",
+    },
+  );
+}
 
 /** As few packs as can be, of nearly one size. */
 function packsOf(trialIds: readonly string[], most: number): Pack[] {

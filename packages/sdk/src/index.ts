@@ -10,5 +10,6 @@ export {
   type SweepOptions,
 } from "./lab.js";
 export { SweepEvent, encodeSweepEvent, decodeSweepEvent } from "./sweep-event.js";
+export { packMemory } from "@bora/scheduler";
 export { compareResults, type Comparison } from "./compare.js";
 export * as controllerApi from "./controller-api.js";

@@ -33,6 +33,8 @@ const facts: Inspected = {
   ...{ tasks: [task("romeo"), task("juliet")], dataHash: "d", modelHash: "m", modelName: "tiny", warnings: [] },
   ...{ baseParameters: 1000, parametersPerRow: 8, adaptedModules: 2, bytesPerRow: 1000, baseBytes: 1000, files: [] },
   ...{ trainTokensPerSecond: 100, evaluateTokensPerSecond: 100 },
+  ...{ bytesPerFit: 1, activationBytesPerToken: 1, keptBytesPerToken: 1, microBatchTokens: 1, workingBytes: 1 },
+  ...{ processBytes: 1, prefixCacheBytes: 0, device: "cpu", freeMemoryBytes: 1, memoryBytes: 1 },
 };
 
 const experiment = (taus: (number | string)[] = [0, 1, "inf"], name = "tiny"): ExperimentSpec =>

@@ -1,6 +1,6 @@
 import type { Inspected, Plan } from "@bora/contracts";
 import { SweepResults, type ExperimentSpec } from "@bora/contracts";
-import type { Estimate } from "@bora/scheduler";
+import type { DeviceMemory, Estimate } from "@bora/scheduler";
 import { z } from "zod";
 import type { SweepEvent } from "./sweep-event.js";
 
@@ -9,6 +9,7 @@ export interface Preview {
   plan: Plan;
   inspected: Inspected;
   estimate: Estimate;
+  memory: DeviceMemory; // what the packs must fit into
   finished: string[]; // ids of trials that are trained already
 }
 

@@ -1,6 +1,7 @@
 import { hostname } from "node:os";
 import { BoraError, contentHash, parseExperiment, type ExperimentSpec, type SweepResults } from "@bora/contracts";
 import {
+  deviceMemory,
   estimate,
   findInspection,
   foldSweep,
@@ -157,12 +158,13 @@ export class LocalLab implements Lab {
     const { signal = never(), onStage = () => undefined } = options;
     const found = await findInspection(store, spec);
     const inspected = found ?? (await inspectWithTrainer(this.parts, spec, signal, onStage));
-    const limits = { memoryBytes: this.parts.freeMemoryBytes() };
+    const memory = deviceMemory(inspected, this.parts.freeMemoryBytes());
+    const limits = { memoryBytes: memory.freeBytes };
     const finished: string[] = [];
     for (const { id } of plan(spec, inspected, limits).trials)
       if ((await store.finishedTrial(id)) !== null) finished.push(id);
     const planned = plan(spec, inspected, limits, new Set(finished));
-    return { plan: planned, inspected, estimate: estimate(spec, inspected, planned), finished };
+    return { plan: planned, inspected, estimate: estimate(spec, inspected, planned), memory, finished };
   }
 
   /** A sweep of this plan that the store holds goes on as it was planned. */

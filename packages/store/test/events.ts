@@ -39,6 +39,8 @@ export const planned = (seq = 1, sweepId = SWEEP, name = "shakespeare"): NewEven
         baseBytes: 40,
         trainTokensPerSecond: 1,
         evaluateTokensPerSecond: 1,
+        ...{ bytesPerFit: 1, activationBytesPerToken: 1, keptBytesPerToken: 1, microBatchTokens: 1, workingBytes: 1 },
+        ...{ processBytes: 1, prefixCacheBytes: 0, device: "cpu", freeMemoryBytes: 1, memoryBytes: 1 },
       },
     },
     sweepId,
@@ -80,7 +82,15 @@ interface Trained {
 
 export const steps = (step: number): wire.Event["body"] => ({
   $case: "stepsDone",
-  stepsDone: { step, steps: 1, tokens: 576n, seconds: 0.25, fits: [{ trialId: "00ff", natsPerToken: 4.5 }], real: 600n, padded: 24n },
+  stepsDone: {
+    step,
+    steps: 1,
+    tokens: 576n,
+    seconds: 0.25,
+    fits: [{ trialId: "00ff", natsPerToken: 4.5 }],
+    real: 600n,
+    padded: 24n,
+  },
 });
 
 export const trialDone = (seq: number, trialId: string, of: Partial<Trained> = {}): NewEvent =>

@@ -14,7 +14,7 @@ from bora_trainer.errors import TrainerError
 from bora_trainer.spec import Dtype, Execution
 
 _ACTIVATION_BYTES = 2**30  # of a micro-batch on a CPU: well past the size from which its speed is flat
-_ACTIVATION_SHARE = 0.25  # of a GPU's free memory
+_ACTIVATION_SHARE = 0.25  # of the device's free memory, at most
 _MOST_TOKENS = 16384  # of a micro-batch: a tiny model wins nothing beyond either
 _PROBE_SIZE = 768  # of the square matrices; a product takes milliseconds
 _PROBE_SECONDS = 0.05
@@ -35,9 +35,29 @@ def choose_execution(
         return chosen
     device = default_device()
     dtype, reason = choose_dtype(requested, device)
-    bytes_per_row = max(1, tokens_per_row) * activation_bytes_per_token // (2 if dtype == "bfloat16" else 1)
-    most = min(_activation_budget(device) // bytes_per_row, _MOST_TOKENS // max(1, tokens_per_row))
+    most = micro_batch_tokens(device, dtype, activation_bytes_per_token) // max(1, tokens_per_row)
     return Execution(dtype, reason, available_threads(), max(1, min(rows, most)), device, prefix_cache=True)
+
+
+def micro_batch_tokens(device: str, dtype: Dtype, activation_bytes_per_token: int) -> int:
+    """Tokens of a training micro-batch at most, pads included; one row is computed even when it has more.
+
+    `activation_bytes_per_token` as in `ModelFacts`. Depends on the device's free memory where that is short.
+    """
+    bytes_per_token = max(1, activation_bytes_per_token // (2 if dtype == "bfloat16" else 1))
+    free, _ = device_memory(device)
+    budget = int(free * _ACTIVATION_SHARE)
+    if device == "cpu":
+        budget = min(budget, _ACTIVATION_BYTES)
+    return min(budget // bytes_per_token, _MOST_TOKENS)
+
+
+def device_memory(device: str) -> tuple[int, int]:
+    """Bytes that are free now, and in all: the card's, or this machine's."""
+    if device.startswith("cuda"):
+        return torch.cuda.mem_get_info(device)
+    memory = psutil.virtual_memory()
+    return memory.available, memory.total
 
 
 def default_device() -> str:
@@ -90,13 +110,6 @@ def torch_dtype(dtype: Dtype) -> torch.dtype:
 def apply_threads(execution: Execution) -> None:
     """For this process; sums in kernels depend on it, so it is part of the execution."""
     torch.set_num_threads(execution.threads)
-
-
-def _activation_budget(device: str) -> int:
-    if device == "cpu":
-        return _ACTIVATION_BYTES
-    free, _ = torch.cuda.mem_get_info(device)
-    return int(free * _ACTIVATION_SHARE)
 
 
 def _refuse_other_machine(chosen: Execution) -> None:

@@ -3,11 +3,10 @@
 import platform
 from pathlib import Path
 
-import psutil
 import torch
 
 from bora.trainer.v1 import run_pb2, trainer_pb2
-from bora_trainer.device import available_threads, choose_dtype, default_device
+from bora_trainer.device import available_threads, choose_dtype, default_device, device_memory
 
 DTYPES = {"float32": run_pb2.DTYPE_FLOAT32, "bfloat16": run_pb2.DTYPE_BFLOAT16}
 
@@ -16,7 +15,7 @@ def device_facts() -> trainer_pb2.Device:
     """The device a run here trains on: its memory in bytes, and the dtype that `auto` chooses, with the reason."""
     name = default_device()
     dtype, reason = choose_dtype("auto", name)
-    free, total = _memory(name)
+    free, total = device_memory(name)
     return trainer_pb2.Device(
         name=name,
         description=device_description(name),
@@ -26,13 +25,6 @@ def device_facts() -> trainer_pb2.Device:
         dtype_reason=reason,
         threads=available_threads(),
     )
-
-
-def _memory(name: str) -> tuple[int, int]:
-    if name.startswith("cuda"):
-        return torch.cuda.mem_get_info(name)
-    memory = psutil.virtual_memory()
-    return memory.available, memory.total
 
 
 def device_description(name: str) -> str:

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bora_trainer.allocations import peak_of, resident_bytes
+from bora_trainer.allocations import peak_of, resident_bytes, resident_peak_of, return_free_memory
 from bora_trainer.cross_entropy import nats_of_targets
 from bora_trainer.data import Document, PackedBatch, pack
 from bora_trainer.engine import Engine
 from bora_trainer.hierarchical_adam import HierarchicalAdam
 
-_PROBE_TOKENS = 128  # of the micro-batch that is measured; activations are proportional to it
+_PROBE_TOKENS = 256  # of the micro-batch that is measured; activations are proportional to it
 _MOST_LOGITS = 1 << 25  # of a measured cross-entropy: more than it ever holds at once
 _MOST_POSITIONS = 4096
 _BEST = 4  # bytes a weight: the rows, and Theta, of the best evaluation
@@ -29,7 +29,7 @@ _WEIGHTS = 8  # a row of the optimiser whose tensors are counted
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """Bytes. `activation` is the backward's peak, `kept` what the forward has kept when the logits are computed.
+    """Bytes. `activation` is the backward's peak, `kept` what the forward has taken when the logits are computed.
 
     `working`: the cross-entropy's chunk of logits with its temporaries, whatever the micro-batch. `process`: the
     interpreter, its libraries and the data; 0 on a device with memory of its own.
@@ -63,6 +63,7 @@ def measure(engine: Engine, document_tokens: int) -> Footprint:
     `accumulate`.
     """
     device = engine.loaded.model.device
+    return_free_memory()
     base = storage_bytes([*engine.loaded.model.parameters(), *engine.loaded.model.buffers()])
     process = max(0, resident_bytes() - base) if device.type == "cpu" else 0
     per_row, per_fit = _optimiser_bytes(engine.layout.weights)
@@ -107,8 +108,9 @@ def _step_peak(engine: Engine, batch: PackedBatch) -> int:
     rows = len(batch.documents)
     device = engine.loaded.model.device
     rows_NP = torch.stack([engine.initial(0)] * rows).to(device)
-    gradient_NP, ones_N = torch.zeros_like(rows_NP), torch.ones(rows, device=device)
-    return peak_of(lambda: engine.accumulate(rows_NP, gradient_NP, batch, range(rows), ones_N), device)[0]
+    # filled: pages of zeros are not there before somebody writes to them
+    gradient_NP, ones_N = torch.full_like(rows_NP, 1e-9), torch.ones(rows, device=device)
+    return resident_peak_of(lambda: engine.accumulate(rows_NP, gradient_NP, batch, range(rows), ones_N), device)
 
 
 def _logits_peak(engine: Engine, positions: int) -> int:

@@ -8,13 +8,15 @@ import torch
 
 from bora.trainer.v1 import trainer_pb2
 from bora_trainer.data import SPLITS, Dataset, Document, PackedBatch, TaskData, load_dataset, pack
-from bora_trainer.device import apply_threads, choose_execution, torch_dtype
+from bora_trainer.device import apply_threads, choose_execution, device_memory, micro_batch_tokens, torch_dtype
 from bora_trainer.engine import Engine
+from bora_trainer.footprint import Footprint, measure
+from bora_trainer.model_files import cache_folder
 from bora_trainer.models import ModelFacts, load_model, load_tokenizer, model_facts
-from bora_trainer.spec import AdapterSpec, DataSpec, ModelSource
+from bora_trainer.prefix_cache import prefix_cache_bytes
+from bora_trainer.spec import AdapterSpec, DataSpec, Execution, ModelSource
+from bora_trainer.state_files import StateFolder
 
-# delta, gradient, two moments, the values the layers read, the best step's: 4 bytes each; on a GPU the layers read 2.
-_BYTES_PER_WEIGHT = {"cpu": 24, "cuda": 22}
 _PROBE_ROWS = 64  # at most, of the larger micro-batch
 _FIRST_TOKENS = 64
 _SECONDS = 1.0  # for each of the two timings
@@ -36,9 +38,11 @@ def inspect(request: trainer_pb2.InspectRequest) -> trainer_pb2.InspectResponse:
         activation_bytes_per_token=facts.activation_bytes_per_token,
     )
     apply_threads(execution)
-    dtype = torch_dtype(execution.dtype)
-    loaded = load_model(source, dtype, execution.device)
-    train_rate, evaluate_rate = probe(Engine(loaded, adapter), dataset.tasks, execution.rows_per_micro_batch)
+    free, total = device_memory(execution.device)
+    most_tokens = micro_batch_tokens(execution.device, execution.dtype, facts.activation_bytes_per_token)
+    engine = Engine(load_model(source, torch_dtype(execution.dtype), execution.device), adapter)
+    train_rate, evaluate_rate = probe(engine, dataset.tasks, execution.rows_per_micro_batch)
+    footprint = measure(engine, len(_mixed(dataset.tasks)[0].tokens))
     return trainer_pb2.InspectResponse(
         tasks=[_task(task) for task in dataset.tasks],
         data_hash=dataset.hash,
@@ -49,11 +53,34 @@ def inspect(request: trainer_pb2.InspectRequest) -> trainer_pb2.InspectResponse:
         model_hash=facts.hash,
         model_name=facts.name,
         base_parameters=facts.parameters,
-        base_bytes=facts.parameters * dtype.itemsize,
         parameters_per_row=facts.parameters_per_row,
-        bytes_per_row=facts.weights_per_row * _BYTES_PER_WEIGHT[torch.device(execution.device).type],
         adapted_modules=facts.adapted_modules,
+        micro_batch_tokens=most_tokens,
+        prefix_cache_bytes=_kept_states(facts, dataset, execution),
+        device=execution.device,
+        free_memory_bytes=free,
+        memory_bytes=total,
+        **_bytes(footprint),
     )
+
+
+def _bytes(footprint: Footprint) -> dict[str, int]:
+    return {
+        "base_bytes": footprint.base,
+        "bytes_per_row": footprint.per_row,
+        "bytes_per_fit": footprint.per_fit,
+        "activation_bytes_per_token": footprint.activation_per_token,
+        "kept_bytes_per_token": footprint.kept_per_token,
+        "working_bytes": footprint.working,
+        "process_bytes": footprint.process,
+    }
+
+
+def _kept_states(facts: ModelFacts, dataset: Dataset, execution: Execution) -> int:
+    """Bytes on disk; 0 where the person allows less."""
+    size = prefix_cache_bytes(facts, dataset, torch_dtype(execution.dtype))
+    limit = StateFolder.from_environment(cache_folder()).limit
+    return 0 if limit is not None and size > limit else size
 
 
 def probe(engine: Engine, tasks: Sequence[TaskData], rows: int) -> Rates:

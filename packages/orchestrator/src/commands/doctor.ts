@@ -1,11 +1,11 @@
 import { statfs } from "node:fs/promises";
 import { createServer } from "node:net";
 import { dirname } from "node:path";
-import { toBoraError, wire } from "@bora/contracts";
+import { formatBytes, toBoraError, wire } from "@bora/contracts";
 import { describeTrainer, findPython, openLab } from "@bora/sdk";
 import type { ExitName } from "../exit-codes.js";
 import { experimentOf, outFolder, type ExperimentOptions } from "../options.js";
-import { bytes, short } from "../progress/words.js";
+import { short } from "../progress/words.js";
 import type { Terminal } from "../terminal.js";
 
 export interface Finding {
@@ -46,7 +46,7 @@ async function checkDisk(dir: string): Promise<Finding[]> {
     else if (facts === null) return [warning("disk", `${dir} cannot be looked at`, "name another folder with --out")];
     else {
       const free = facts.bavail * facts.bsize;
-      const found = `${bytes(free)} free for ${dir}`;
+      const found = `${formatBytes(free)} free for ${dir}`;
       return [
         free >= enoughDisk ? ok("disk", found) : warning("disk", found, "checkpoints and adapters need some GiB"),
       ];
@@ -75,7 +75,7 @@ async function checkTrainer(dir: string): Promise<Finding[]> {
   const described = await describeTrainer({ dir }, AbortSignal.timeout(60_000));
   const versions = Object.entries(described.versions).map(([name, version]) => `${name} ${version}`);
   const free = Number(described.freeMemoryBytes);
-  const memory = `${bytes(free)} free`;
+  const memory = `${formatBytes(free)} free`;
   return [
     ok("trainer", `starts; ${versions.join(", ")}`),
     ...described.devices.map(deviceFindings),

@@ -1,8 +1,8 @@
-import { formatTau, type ExperimentSpec } from "@bora/contracts";
+import { formatBytes, formatTau, type ExperimentSpec } from "@bora/contracts";
 import { openLab, type Preview } from "@bora/sdk";
 import type { ExitName } from "../exit-codes.js";
 import { experimentOf, outFolder, type ExperimentOptions } from "../options.js";
-import { bytes, duration, short } from "../progress/words.js";
+import { duration, short } from "../progress/words.js";
 import { table } from "../table.js";
 import type { Terminal } from "../terminal.js";
 
@@ -27,17 +27,45 @@ function taskTable({ inspected }: Preview): string {
   );
 }
 
-function packTable({ plan, estimate }: Preview): string {
+/** From this width on a pack's memory is shown in its parts. */
+const wide = 100;
+
+function packTable({ plan, estimate, memory }: Preview, columns: number): string {
+  if (plan.packs.length === 0) return "nothing left to train";
+  const parts = columns >= wide;
   const rows = estimate.packs.map((pack, index) => [
     String(index + 1),
     String(pack.trials),
     count(pack.rows),
-    bytes(pack.bytes),
+    ...(parts ? [pack.memory.fits + pack.memory.rows, pack.memory.passing].map(formatBytes) : []),
+    formatBytes(pack.memory.peak),
+    Number.isFinite(memory.freeBytes) ? `${Math.ceil((100 * pack.memory.peak) / memory.freeBytes)} %` : "",
     count(pack.tokensPerStep),
     timeRange(pack.secondsLow, pack.secondsHigh),
   ]);
-  if (plan.packs.length === 0) return "nothing left to train";
-  return table(["pack", "trials", "rows", "memory at least", "tokens a step", "time"], rows, "rrrrrr");
+  const head = ["pack", "trials", "rows", ...(parts ? ["adapters", "micro-batch"] : []), "peak memory", "of free"];
+  return table([...head, "tokens a step", "time"], rows, "r".repeat(head.length + 2));
+}
+
+/** What is counted, a line each: all that a pack's peak is made of. docs/performance.md, Memory. */
+function memoryLines({ inspected, estimate, memory }: Preview): string {
+  const most = Math.max(0, ...estimate.packs.map((pack) => pack.memory.microBatchTokens));
+  const tokens = most === 0 ? "" : ` (at most ${count(most)})`;
+  const facts: [number, string][] = [
+    [inspected.bytesPerRow, "an adapter row: a trial has one for each task"],
+    [inspected.bytesPerFit, "a trial beside its rows: Theta"],
+    [inspected.activationBytesPerToken, `a token of a micro-batch${tokens}`],
+    [inspected.workingBytes, "a micro-batch's cross-entropy"],
+    [inspected.baseBytes, "the frozen base model"],
+    [inspected.processBytes, "the process itself"],
+    [inspected.prefixCacheBytes, "on disk: hidden states below the adapted layers"],
+  ];
+  const free = Number.isFinite(memory.freeBytes) ? formatBytes(memory.freeBytes) : "an unknown part";
+  const all = memory.totalBytes > 0 ? ` of ${formatBytes(memory.totalBytes)}` : "";
+  return [
+    `memory: ${free}${all} free on ${memory.device === "" ? "the trainer's device" : memory.device}`,
+    ...facts.filter(([bytes]) => bytes > 0).map(([bytes, what]) => `${formatBytes(bytes).padStart(10)}  ${what}`),
+  ].join("\n");
 }
 
 function timeRange(low: number | null, high: number | null): string {
@@ -56,8 +84,8 @@ function trialTable({ plan, finished }: Preview): string {
   return table(["trial", "tau", "seed", ""], rows, "lrrl");
 }
 
-/** The preview as text. */
-export function previewText(preview: Preview, spec: ExperimentSpec): string {
+/** The preview as text for a terminal of so many columns. */
+export function previewText(preview: Preview, spec: ExperimentSpec, columns: number): string {
   const { plan, inspected, estimate, finished } = preview;
   const left = plan.trials.length - finished.length;
   return [
@@ -69,7 +97,9 @@ export function previewText(preview: Preview, spec: ExperimentSpec): string {
     "",
     trialTable(preview),
     "",
-    packTable(preview),
+    packTable(preview, columns),
+    "",
+    memoryLines(preview),
     "",
     `${left} of ${plan.trials.length} trials to train, at most ${count(spec.train.maxSteps)} steps each, an epoch is ` +
       `${count(estimate.stepsPerEpoch)} steps; in all ${timeRange(estimate.secondsLow, estimate.secondsHigh)}`,
@@ -88,6 +118,6 @@ export async function plan(options: ExperimentOptions, terminal: Terminal): Prom
   if (options.json === true) {
     const { controllerApi } = await import("@bora/sdk");
     terminal.out(controllerApi.toJson(preview));
-  } else terminal.out(previewText(preview, spec));
+  } else terminal.out(previewText(preview, spec, terminal.columns));
   return "done";
 }

@@ -1,8 +1,8 @@
-import { formatTau } from "@bora/contracts";
+import { formatBytes, formatTau } from "@bora/contracts";
 import type { SweepEvent } from "@bora/sdk";
 import type { PackProgress, Progress } from "./state.js";
 import { timeLeft } from "./view.js";
-import { bytes, duration, many, nats, perplexity, short } from "./words.js";
+import { duration, many, nats, perplexity, short } from "./words.js";
 
 type Body = SweepEvent["event"];
 type Kind<K extends Body["kind"]> = Extract<Body, { kind: K }>;
@@ -77,8 +77,12 @@ export function eventLine(state: Progress, { runId, event }: SweepEvent): string
       return trialDoneLine(state, event);
     case "trial_failed":
       return `${tauOf(state, event.trialId)} failed at step ${event.step}: ${failureLine(event)}`;
-    case "run_done":
-      return `run done in ${duration(event.seconds * 1000)}, peak memory ${bytes(event.peakMemoryBytes)}`;
+    case "run_done": {
+      const peak = `peak memory ${formatBytes(event.peakMemoryBytes)}`;
+      const predicted = state.packs.get(runId)?.predictedBytes ?? null;
+      const planned = predicted === null ? "" : ` (planned ${formatBytes(predicted)})`;
+      return `run done in ${duration(event.seconds * 1000)}, ${peak}${planned}`;
+    }
     case "micro_batch_halved":
       return halvedLine(state, runId, event);
     case "run_failed":

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import { recordingTerminal } from "../terminal.fixture.js";
 import { jsonReporter, lineReporter, liveReporter } from "./reporter.js";
-import { eventsOf, filled, leased, midway, planned, started, steps } from "./sweep.fixture.js";
+import { eventsOf, filled, inspected as tiny, leased, midway, planned, started, steps } from "./sweep.fixture.js";
 
 const begin = midway[0]?.at ?? 0;
 const terminalAt = (ms: number, columns = 80) => recordingTerminal({ nowMs: () => ms, columns });
@@ -48,6 +48,24 @@ describe("lines, for logs", () => {
       "pack 1 trains 6 rows on cpu, bfloat16 (native), 2 threads; hidden states below layer 22 are kept: 80000 tokens, 1 bytes",
       "pack 1 hidden states: 40k of 80k tokens in 0:13",
     ]);
+  });
+
+  test("peak memory beside what was planned, where the plan knew it", () => {
+    const done = { kind: "run_done", seconds: 75, peakMemoryBytes: 3 * 2 ** 30 } as const;
+    const last = (events: SweepEvent["event"][]) => {
+      const terminal = terminalAt(begin);
+      const reporter = lineReporter(terminal);
+      for (const event of eventsOf(events)) reporter.event(event);
+      return withoutTime(terminal.outLines.at(-1) ?? "");
+    };
+    const experiment = {
+      ...{ name: "tiny", model: { source: "path", path: "m" }, adapter: { targets: ["q_proj"] }, prior: { taus: [0] } },
+      data: { source: "shakespeare", tasks: { all: true } },
+    };
+    const inspected = { ...tiny, processBytes: 2 ** 30, bytesPerRow: 2 ** 28 }; // six rows: 1.5 GiB
+    const known = { ...planned, experiment, inspected } as SweepEvent["event"];
+    expect(last([known, leased, done])).toBe("run done in 1:15, peak memory 3.00 GiB (planned 2.50 GiB)");
+    expect(last([planned, leased, done])).toBe("run done in 1:15, peak memory 3.00 GiB");
   });
 
   test("history is known but not told again", () => {

@@ -1,5 +1,5 @@
-import type { Plan, Tau } from "@bora/contracts";
-import type { SweepEvent } from "@bora/sdk";
+import { parseExperiment, type Inspected, type Plan, type Tau } from "@bora/contracts";
+import { packMemory, type SweepEvent } from "@bora/sdk";
 import { z } from "zod";
 
 type Body = SweepEvent["event"];
@@ -26,6 +26,7 @@ export interface PackProgress {
   at: "starting" | "training" | "waiting" | "finished";
   rows: number;
   device: string;
+  predictedBytes: number | null; // of its process at the peak
   step: number;
   firstStep: number; // where this attempt began
   startedAt: number; // ms; of this attempt's first step window
@@ -40,6 +41,8 @@ export interface Progress {
   name: string;
   tasks: string[];
   maxSteps: number;
+  experiment: unknown; // as it was planned
+  inspected: Inspected | null;
   startedAt: number; // ms; of the first event of this process's view
   packCount: number;
   packs: Map<string, PackProgress>; // by run id
@@ -57,6 +60,8 @@ export const noProgress = (startedAt: number): Progress => ({
   name: "",
   tasks: [],
   maxSteps: 0,
+  experiment: null,
+  inspected: null,
   startedAt,
   packCount: 0,
   packs: new Map(),
@@ -88,6 +93,8 @@ function planned(state: Progress, event: Kind<"sweep_planned">): Progress {
     ...state,
     sweepId: event.plan.sweepId,
     name: event.plan.name,
+    experiment: event.experiment,
+    inspected: event.inspected,
     tasks: event.inspected.tasks.map(({ name }) => name),
     warnings: event.inspected.warnings,
     maxSteps: limits.success ? limits.data.train.maxSteps : 0,
@@ -110,12 +117,23 @@ function withPack(state: Progress, runId: string, change: Partial<PackProgress>)
   return pack === undefined ? state : { ...state, packs: new Map(state.packs).set(runId, { ...pack, ...change }) };
 }
 
+/** Null for an experiment that this version does not read, or a plan from before memory was measured. */
+function predictedBytes({ experiment, inspected }: Progress, trials: number): number | null {
+  if (inspected === null || inspected.device === "") return null;
+  try {
+    return packMemory(parseExperiment(experiment), inspected, trials).peak;
+  } catch {
+    return null;
+  }
+}
+
 function leaseGranted(state: Progress, event: Kind<"lease_granted">, at: number): Progress {
   const pack: PackProgress = {
     ...{ runId: event.runId, trialIds: event.trialIds, attempt: event.attempt, step: event.resumeStep },
     number: state.packs.get(event.runId)?.number ?? state.packs.size + 1,
     ...{ at: "starting", rows: event.trialIds.length * state.tasks.length, device: "" },
     ...{ firstStep: event.resumeStep, startedAt: at, lastAt: at, tokensPerSecond: 0 },
+    predictedBytes: predictedBytes(state, event.trialIds.length),
     note: event.attempt > 1 ? `attempt ${event.attempt}, from step ${event.resumeStep}` : "loading the model",
   };
   const state_ = { ...state, draining: false, packs: new Map(state.packs).set(event.runId, pack) };

@@ -6,7 +6,7 @@ export const sweepId = "tiny-0123abcd";
 export const runId = "3f0c1b9e-0000-4000-8000-000000000001";
 
 const split = { train: 60, validation: 20, test: 20 };
-const inspected: Inspected = {
+export const inspected: Inspected = {
   tasks: ["Hamlet", "Rosalind"].map((name) => ({
     ...{ name, slug: name.toLowerCase(), documents: split },
     scoredTokens: { train: 2400, validation: 800, test: 800 },
@@ -21,6 +21,8 @@ const inspected: Inspected = {
     adaptedModules: 4,
   },
   ...{ files: [], warnings: [], bytesPerRow: 1, baseBytes: 1, trainTokensPerSecond: 0, evaluateTokensPerSecond: 0 },
+  ...{ bytesPerFit: 1, activationBytesPerToken: 1, keptBytesPerToken: 1, microBatchTokens: 1, workingBytes: 1 },
+  ...{ processBytes: 1, prefixCacheBytes: 0, device: "cpu", freeMemoryBytes: 1, memoryBytes: 1 },
 };
 
 export const taus = [0, 1e3, Infinity];
@@ -62,7 +64,7 @@ export const filled = (tokens: number): SweepEvent["event"] => ({
 });
 
 export const steps = (step: number, tokens = 5000): SweepEvent["event"] => ({
-  ...{ kind: "steps_done", step, steps: 25, tokens, seconds: 2.5 },
+  ...{ kind: "steps_done", step, steps: 25, tokens, seconds: 2.5, real: tokens + 50, padded: 10 },
   fits: trialIds.map((trialId, index) => ({ trialId, natsPerToken: 4.5 - step / 100 + index / 10 })),
 });
 

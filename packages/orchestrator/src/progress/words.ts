@@ -22,8 +22,6 @@ export function short(value: number): string {
 
 export const many = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`;
 
-export const bytes = (value: number): string => `${(value / 2 ** 30).toFixed(1)} GiB`;
-
 export const nats = (value: number | null | undefined): string =>
   value === undefined ? "" : value === null ? "not finite" : value.toFixed(4);
 

@@ -117,6 +117,12 @@ export interface InspectResponse {
   prefixCacheBytes: bigint;
   /** of the device, before the model was loaded */
   freeMemoryBytes: bigint;
+  /** of a training micro-batch, when its cross-entropy is computed; measured */
+  keptBytesPerToken: bigint;
+  /** "cpu", "cuda:0" */
+  device: string;
+  /** of the device, in all */
+  memoryBytes: bigint;
 }
 
 export interface Task {
@@ -823,6 +829,9 @@ function createBaseInspectResponse(): InspectResponse {
     processBytes: 0n,
     prefixCacheBytes: 0n,
     freeMemoryBytes: 0n,
+    keptBytesPerToken: 0n,
+    device: "",
+    memoryBytes: 0n,
   };
 }
 
@@ -914,6 +923,21 @@ export const InspectResponse: MessageFns<InspectResponse> = {
         throw new globalThis.Error("value provided for field message.freeMemoryBytes of type uint64 too large");
       }
       writer.uint32(160).uint64(message.freeMemoryBytes);
+    }
+    if (message.keptBytesPerToken !== 0n) {
+      if (BigInt.asUintN(64, message.keptBytesPerToken) !== message.keptBytesPerToken) {
+        throw new globalThis.Error("value provided for field message.keptBytesPerToken of type uint64 too large");
+      }
+      writer.uint32(168).uint64(message.keptBytesPerToken);
+    }
+    if (message.device !== "") {
+      writer.uint32(178).string(message.device);
+    }
+    if (message.memoryBytes !== 0n) {
+      if (BigInt.asUintN(64, message.memoryBytes) !== message.memoryBytes) {
+        throw new globalThis.Error("value provided for field message.memoryBytes of type uint64 too large");
+      }
+      writer.uint32(184).uint64(message.memoryBytes);
     }
     return writer;
   },
@@ -1091,6 +1115,30 @@ export const InspectResponse: MessageFns<InspectResponse> = {
             message.freeMemoryBytes = reader.uint64() as bigint;
             continue;
           }
+          case 21: {
+            if (tag !== 168) {
+              break;
+            }
+
+            message.keptBytesPerToken = reader.uint64() as bigint;
+            continue;
+          }
+          case 22: {
+            if (tag !== 178) {
+              break;
+            }
+
+            message.device = reader.string();
+            continue;
+          }
+          case 23: {
+            if (tag !== 184) {
+              break;
+            }
+
+            message.memoryBytes = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1144,6 +1192,13 @@ export const InspectResponse: MessageFns<InspectResponse> = {
       : 0n;
     message.freeMemoryBytes = (object.freeMemoryBytes !== undefined && object.freeMemoryBytes !== null)
       ? BigInt(object.freeMemoryBytes)
+      : 0n;
+    message.keptBytesPerToken = (object.keptBytesPerToken !== undefined && object.keptBytesPerToken !== null)
+      ? BigInt(object.keptBytesPerToken)
+      : 0n;
+    message.device = object.device ?? "";
+    message.memoryBytes = (object.memoryBytes !== undefined && object.memoryBytes !== null)
+      ? BigInt(object.memoryBytes)
       : 0n;
     return message;
   },

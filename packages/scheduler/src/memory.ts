@@ -1,0 +1,60 @@
+import type { ExperimentSpec, Inspected } from "@bora/contracts";
+
+/** Bytes that a pack's training process takes of its device; the parts add up to the peak. docs/performance.md, Memory. */
+export interface PackMemory {
+  process: number; // interpreter, libraries, data; 0 on a card
+  base: number; // the frozen model
+  fits: number; // Theta of each trial, with its moments
+  rows: number; // adapters, their gradients and moments, the best step's
+  passing: number; // comes and goes: a micro-batch, or one buffer twice while a trial leaves
+  peak: number;
+  microBatchRows: number;
+  microBatchTokens: number; // at most, pads included
+}
+
+export interface DeviceMemory {
+  device: string; // "cpu", "cuda:0"; "" when unknown
+  freeBytes: number; // Infinity when unknown
+  totalBytes: number; // 0 when unknown
+}
+
+/** Of what is free a plan fills as much: a prediction is right to a tenth. */
+export const shareToFill = 0.9;
+
+const bytesOfWeight = 4; // float32
+
+/** Pure; the same numbers as `Footprint.peak` of the trainer, which measured what is multiplied here. */
+export function packMemory(spec: ExperimentSpec, inspected: Inspected, trials: number): PackMemory {
+  const { processBytes: process, baseBytes: base, bytesPerRow, bytesPerFit, parametersPerRow } = inspected;
+  const rowCount = trials * inspected.tasks.length;
+  const tokensOfRow = mostTokensOfRow(spec);
+  const fitting = Math.floor(inspected.microBatchTokens / tokensOfRow);
+  const microBatchRows = Math.max(1, Math.min(rowCount, fitting));
+  const microBatchTokens = microBatchRows * tokensOfRow;
+  // Rows of like width are computed together; where they are no neighbours, they and their gradients are copied.
+  const copied = 2 * microBatchRows * parametersPerRow * bytesOfWeight;
+  const leaving = (trials - 1) * inspected.tasks.length * parametersPerRow * bytesOfWeight;
+  const [fits, rows] = [trials * bytesPerFit, rowCount * bytesPerRow];
+  const passing = Math.max(copied + microBatchBytes(inspected, microBatchTokens), leaving);
+  return {
+    ...{ process, base, fits, rows, passing, peak: process + base + fits + rows + passing },
+    ...{ microBatchRows, microBatchTokens },
+  };
+}
+
+/** The most that a micro-batch of so many tokens holds: in its backward, or while its cross-entropy is computed. */
+const microBatchBytes = (
+  { activationBytesPerToken, keptBytesPerToken, workingBytes }: Inspected,
+  tokens: number,
+): number => Math.max(activationBytesPerToken * tokens, keptBytesPerToken * tokens + workingBytes);
+
+/** A step's places for the documents of one row. */
+const mostTokensOfRow = ({ train, data }: ExperimentSpec): number =>
+  train.sampler === "documents" ? (train.documentsPerTask ?? 1) * data.maxTokens : train.tokensPerTask;
+
+/** A card's memory is as it was when a trainer looked; this machine's is as it is now. */
+export function deviceMemory(inspected: Inspected, hostFreeBytes: number): DeviceMemory {
+  const { device, freeMemoryBytes, memoryBytes: totalBytes } = inspected;
+  const ofHost = device === "cpu" || device === "";
+  return { device, freeBytes: ofHost ? hostFreeBytes : freeMemoryBytes, totalBytes };
+}
