@@ -1,6 +1,7 @@
 """What an execution is made of, and what is refused."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -26,7 +27,7 @@ def choose(requested: str = "auto", chosen: Execution | None = None, rows: int =
 
 def rates(monkeypatch: pytest.MonkeyPatch, bfloat16: float) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
-    monkeypatch.setattr(device, "_gemm_rate", lambda dtype: bfloat16 if dtype == torch.bfloat16 else 1.0)
+    monkeypatch.setattr(device, "_product_speedup", lambda: bfloat16)
 
 
 @pytest.mark.usefixtures("plain_cpu")
@@ -90,4 +91,6 @@ def test_threads_follow_the_environment_or_the_cores(monkeypatch: pytest.MonkeyP
 
 
 def test_the_probe_measures_a_rate() -> None:
-    assert device._gemm_rate(torch.float32) > 0
+    threads = torch.get_num_threads()
+    assert 0 < device._product_speedup() < math.inf
+    assert torch.get_num_threads() == threads

@@ -3,6 +3,7 @@
 Measurements behind the rules: docs/log.md.
 """
 
+import math
 import os
 import time
 from pathlib import Path
@@ -16,8 +17,8 @@ from bora_trainer.spec import Dtype, Execution
 _ACTIVATION_BYTES = 2**30  # of a micro-batch on a CPU: well past the size from which its speed is flat
 _ACTIVATION_SHARE = 0.25  # of the device's free memory, at most
 _MOST_TOKENS = 16384  # of a micro-batch: a tiny model wins nothing beyond either
-_PROBE_SIZE = 768  # of the square matrices; a product takes milliseconds
-_PROBE_SECONDS = 0.05
+_PROBE_SIZE = 512  # of the square matrices; a product takes milliseconds
+_PROBE_SECONDS = 0.1  # of both dtypes together
 _NATIVE_SPEEDUP = 1.5  # emulated bfloat16 is tens of times slower than float32, native at least twice as fast
 
 
@@ -88,7 +89,7 @@ def native_bfloat16(device: str) -> tuple[bool, str]:
     flags = sorted(flag for flag in _bfloat16_flags() if flag)
     if not flags:
         return False, "the processor has neither avx512_bf16 nor amx_bf16"
-    speedup = _gemm_rate(torch.bfloat16) / _gemm_rate(torch.float32)
+    speedup = _product_speedup()
     words = f"{' and '.join(flags)}, a matrix product is {speedup:.1f} times as fast as in float32"
     return speedup >= _NATIVE_SPEEDUP, words
 
@@ -131,15 +132,34 @@ def _bfloat16_flags() -> set[str]:
     return {flag for flag in ("avx512_bf16", "amx_bf16", "sve_bf16", "arm_bf16") if known.get(flag)}
 
 
-def _gemm_rate(dtype: torch.dtype) -> float:
-    """Products of two matrices a second."""
-    left, right = (torch.randn(_PROBE_SIZE, _PROBE_SIZE).to(dtype) for _ in range(2))
-    torch.mm(left, right)  # the first call sets kernels up
-    start, count = time.perf_counter(), 0
-    while (passed := time.perf_counter() - start) < _PROBE_SECONDS:
-        torch.mm(left, right)
-        count += 1
-    return count / passed
+def _product_speedup() -> float:
+    """How many times as fast a product of two matrices is in bfloat16 as in float32.
+
+    On one core, the fastest of some products each, in turn: threads that wait for each other on a busy machine would
+    measure its other work.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        fastest = _fastest_products()
+    finally:
+        torch.set_num_threads(threads)
+    return fastest[torch.float32] / fastest[torch.bfloat16]
+
+
+def _fastest_products() -> dict[torch.dtype, float]:
+    """Seconds, by dtype."""
+    pairs = {dtype: torch.randn(2, _PROBE_SIZE, _PROBE_SIZE).to(dtype) for dtype in (torch.float32, torch.bfloat16)}
+    fastest = dict.fromkeys(pairs, math.inf)
+    for left, right in pairs.values():
+        torch.mm(left, right)  # the first call sets kernels up
+    began = time.perf_counter()
+    while time.perf_counter() - began < _PROBE_SECONDS or math.inf in fastest.values():
+        for dtype, (left, right) in pairs.items():
+            start = time.perf_counter()
+            torch.mm(left, right)
+            fastest[dtype] = min(fastest[dtype], time.perf_counter() - start)
+    return fastest
 
 
 def _cgroup_cores() -> int | None:
