@@ -12,6 +12,7 @@ import torch
 
 from bora.trainer.v1 import event_pb2
 from bora_trainer import checkpoint
+from bora_trainer.background_writer import BackgroundWriter
 from bora_trainer.data import Dataset, Document
 from bora_trainer.data.permutation import choose
 from bora_trainer.engine import Engine
@@ -38,6 +39,7 @@ class Run:
     progress: Progress
     size: MicroBatchSize
     stop: Stop
+    writer: BackgroundWriter
 
     @property
     def train(self) -> TrainSpec:
@@ -48,7 +50,8 @@ class Run:
         assert spec.execution is not None, "the execution is chosen before the model is loaded"
         size = MicroBatchSize.of(spec.execution)
         gradients = Gradients(engine, dataset.tasks, spec.train, size, stop)
-        return cls(spec, dataset, folder, engine, gradients, _validation(spec, dataset), Progress(), size, stop)
+        validation, writer = _validation(spec, dataset), BackgroundWriter()
+        return cls(spec, dataset, folder, engine, gradients, validation, Progress(), size, stop, writer)
 
     def begin(self, resume_step: int) -> TrainingState:
         """The state of the newest whole checkpoint up to `resume_step`, or a fresh one.
