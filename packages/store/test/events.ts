@@ -80,7 +80,15 @@ interface Trained {
 
 export const steps = (step: number): wire.Event["body"] => ({
   $case: "stepsDone",
-  stepsDone: { step, steps: 1, tokens: 576n, seconds: 0.25, fits: [{ trialId: "00ff", natsPerToken: 4.5 }], real: 600n, padded: 24n },
+  stepsDone: {
+    step,
+    steps: 1,
+    tokens: 576n,
+    seconds: 0.25,
+    fits: [{ trialId: "00ff", natsPerToken: 4.5 }],
+    real: 600n,
+    padded: 24n,
+  },
 });
 
 export const trialDone = (seq: number, trialId: string, of: Partial<Trained> = {}): NewEvent =>
@@ -88,7 +96,14 @@ export const trialDone = (seq: number, trialId: string, of: Partial<Trained> = {
     trialId,
     body: {
       $case: "trialDone",
-      trialDone: { steps: 75, bestStep: 50, ended: 1, validationNatsPerToken: 4.25, manifest: undefined },
+      trialDone: {
+        steps: 75,
+        bestStep: 50,
+        ended: 1,
+        validationNatsPerToken: 4.25,
+        manifest: undefined,
+        float32Check: undefined,
+      },
     },
     ...of,
   });

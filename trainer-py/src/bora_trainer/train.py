@@ -75,6 +75,7 @@ def train(
             ))  # fmt: skip
         finally:
             run.writer.close()
+            run.float32_check.close()
     finally:
         engine.close()
         if cache is not None:
@@ -159,6 +160,7 @@ def _finish(run: Run, state: TrainingState, place: int) -> Iterator[Event]:
     rows_DP, mean_P = state.best_rows_KDP[place], state.best_mean_KP[place]
     try:
         results = trial_results.score_trial(run.engine, run.dataset, rows_DP, mean_P, fit.tau, run.size, run.stop)
+        check = run.float32_check.of(rows_DP, results)
     except TrainerError as error:
         if error.code != "diverged":
             raise
@@ -170,7 +172,7 @@ def _finish(run: Run, state: TrainingState, place: int) -> Iterator[Event]:
               for scored in results]  # fmt: skip
     done = event_pb2.TrialDone(
         steps=state.step, best_step=stopping.best_step, ended=_ENDED[stopping.ended or "limit"],
-        validation_nats_per_token=stopping.best_nats,
+        validation_nats_per_token=stopping.best_nats, float32_check=check,
     )  # fmt: skip
     rows = HostCopy({"task": rows_DP, "prior-mean": mean_P})
     state.leave([place])
