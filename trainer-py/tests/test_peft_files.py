@@ -1,6 +1,7 @@
 """Adapters as PEFT's folders: plain transformers and PEFT read what is written, and equal bits come back."""
 
 import dataclasses
+import hashlib
 import json
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from tiny_models import FAMILIES, adapter, documents, loaded, plain_nats, random_rows, tiny_model
 
 from bora_trainer.adapters.lora import Lora
-from bora_trainer.adapters.peft_files import CONFIG, WEIGHTS, read_adapter, write_adapter
+from bora_trainer.adapters.peft_files import CONFIG, WEIGHTS, read_adapter, write_adapter, write_adapters
 from bora_trainer.engine import Engine
 from bora_trainer.errors import TrainerError
 from bora_trainer.evaluate import evaluate
@@ -92,3 +93,41 @@ def test_the_configuration_names_no_default_it_does_not_mean(tmp_path: Path) -> 
     write_adapter(tmp_path / "adapter", torch.zeros(lora.layout.weights), lora, "gpt2")
     config = json.loads((tmp_path / "adapter" / CONFIG).read_text())
     assert config["fan_in_fan_out"] is True and config["lora_alpha"] == 5 and config["lora_dropout"] == 0
+
+
+def test_a_hundred_adapters_are_the_files_that_they_are_one_by_one_and_peft_loads_them(tmp_path: Path) -> None:
+    engine = Engine(loaded(tiny_model("qwen2")), adapter("qwen2"))
+    rows_GP = random_rows(engine, 100)
+    rows = {f"task-{n}": row_P for n, row_P in enumerate(rows_GP)}
+    write_adapters(tmp_path / "adapters", {"another": rows_GP[0]}, engine.lora, "base")
+    written = write_adapters(tmp_path / "adapters", rows, engine.lora, "base")  # replaces them
+    assert sorted(path.name for path in (tmp_path / "adapters").iterdir()) == sorted(rows)
+    for name in rows:
+        write_adapter(tmp_path / "alone", rows[name], engine.lora, "base")
+        for file in written[name]:
+            content = (tmp_path / "alone" / file.file.name).read_bytes()
+            assert file.file.parent == tmp_path / "adapters" / name and file.file.read_bytes() == content
+            assert (file.size, file.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+    for name in ("task-0", "task-57", "task-99"):
+        twin = PeftModel.from_pretrained(tiny_model("qwen2"), tmp_path / "adapters" / name)
+        for document, nats in evaluate(engine, rows[name][None], [documents([9, 14])]):
+            assert abs(nats - plain_nats(twin, document).item()) < 1e-4
+
+
+def test_adapters_that_a_killed_process_left_unfinished_are_gone_after_the_next_export(tmp_path: Path) -> None:
+    lora = Lora.of(tiny_model("opt"), adapter("opt"))
+    unfinished = tmp_path / ".adapters-x1y2/anna"
+    unfinished.mkdir(parents=True)
+    (unfinished / CONFIG).write_bytes(b"{")
+    write_adapters(tmp_path / "adapters", {"anna": torch.zeros(lora.layout.weights)}, lora, "base")
+    assert [path.name for path in tmp_path.iterdir()] == ["adapters"]
+
+
+def test_one_adapter_that_cannot_be_written_leaves_those_of_before(tmp_path: Path) -> None:
+    lora = Lora.of(tiny_model("opt"), adapter("opt"))
+    row = torch.zeros(lora.layout.weights)
+    write_adapters(tmp_path / "adapters", {"anna": row}, lora, "base")
+    with pytest.raises(FileNotFoundError):
+        write_adapters(tmp_path / "adapters", {"anna": row + 1, "no/such": row}, lora, "base")
+    assert torch.equal(read_adapter(tmp_path / "adapters/anna", lora), row)
+    assert [path.name for path in tmp_path.iterdir()] == ["adapters"]

@@ -134,7 +134,10 @@ def macro(evaluated) -> float:
 
 
 def numbers(events: Sequence[Event]) -> list[Event]:
-    """What must repeat bit for bit: all but seconds and memory, and windows, whose ends depend on the clock."""
+    """What must repeat bit for bit: all but seconds and memory, and windows, whose ends depend on the clock.
+
+    Checkpoints come last: when their files are there depends on the disk.
+    """
     kept = []
     for event in events:
         if event.WhichOneof("body") in ("evaluated", "trial_done", "checkpoint_saved"):
@@ -142,4 +145,4 @@ def numbers(events: Sequence[Event]) -> list[Event]:
             if copy.HasField("evaluated"):
                 copy.evaluated.ClearField("seconds")
             kept.append(copy)
-    return kept
+    return sorted(kept, key=lambda event: event.HasField("checkpoint_saved"))

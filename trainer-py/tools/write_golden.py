@@ -78,7 +78,14 @@ def bodies() -> Iterator[tuple[str, Message]]:
     yield (
         "0a1b",
         event_pb2.TrialDone(
-            steps=400, best_step=325, ended=event_pb2.ENDED_VALIDATION, validation_nats_per_token=4.5, manifest=ARTIFACT
+            steps=400,
+            best_step=325,
+            ended=event_pb2.ENDED_VALIDATION,
+            validation_nats_per_token=4.5,
+            manifest=ARTIFACT,
+            float32_check=event_pb2.Float32Check(
+                nats_per_token=4.75, float32_nats_per_token=4.5, largest_relative_difference=0.0625
+            ),
         ),
     )
     yield "0a1b", event_pb2.TrialFailed(failure=FAILURE, step=3)
@@ -127,6 +134,7 @@ def run_spec() -> run_pb2.RunSpec:
         train=train,
         fits=[run_pb2.Fit(trial_id=f"trial-{i}", tau=tau, seed=2**32 - 1) for i, tau in enumerate(taus)],
         evaluate_base=True,
+        float32_check=True,
         execution=EXECUTION,
     )
 

@@ -83,6 +83,17 @@ describe("summarise", () => {
     expect(describeWinner(results)).toEqual(["No trial finished, so there is nothing to compare."]);
   });
 
+  it("warns when trials ran in different dtypes, and when there was nothing to check in float32", () => {
+    const warnings = (dtypes: string[], float32Check: boolean) =>
+      summarise({ ...three(), dtypes, float32Check }).warnings.slice(2);
+    expect(warnings(["bfloat16", "bfloat16"], true)).toEqual([]);
+    expect(warnings(["float32"], false)).toEqual([]);
+    expect(warnings(["float32"], true)).toEqual([expect.stringMatching(/^evaluate\.float32Check found nothing/)]);
+    expect(warnings(["float32", "bfloat16", "float32"], false)).toEqual([
+      expect.stringMatching(/^trials ran in bfloat16 and float32: /),
+    ]);
+  });
+
   it("refuses a finished trial whose documents are not all there", () => {
     const broken = three();
     const documents = broken.documents.filter(({ task, trial: id }) => task !== "Hamlet" || id !== "tau-0-0");

@@ -2,12 +2,12 @@ import { type DocumentRow, type Inspected, type SweepResults, type TrialResult }
 import { againstEnds } from "./against-ends.js";
 import { bestTrial, compare } from "./best-trial.js";
 import { bothSplits } from "./split-result.js";
-import { resultWarnings } from "./warnings.js";
+import { dtypeWarnings, resultWarnings } from "./warnings.js";
 
 /** Where a trial ended, without its numbers. */
 export type TrialFacts = Pick<
   TrialResult,
-  "id" | "tau" | "seed" | "state" | "steps" | "bestStep" | "ended" | "failure"
+  "id" | "tau" | "seed" | "state" | "steps" | "bestStep" | "ended" | "failure" | "float32Check"
 >;
 
 /** Everything that results.json is made of. */
@@ -17,6 +17,8 @@ export interface SweepFacts {
   inspected: Inspected;
   versions: Readonly<Record<string, string>>;
   execution: SweepResults["execution"];
+  dtypes: readonly string[]; // of the runs whose trials are in it
+  float32Check: boolean; // whether it was asked for
   trials: readonly TrialFacts[];
   documents: readonly DocumentRow[]; // of all trials and the base model
 }
@@ -78,6 +80,6 @@ export function summarise(facts: SweepFacts): SweepResults {
     base,
     trials,
     best,
-    warnings: resultWarnings({ trials, best, base }, inspected.warnings),
+    warnings: [...resultWarnings({ trials, best, base }, inspected.warnings), ...dtypeWarnings(facts)],
   };
 }

@@ -60,6 +60,7 @@ export const trial = (tau: number, part: Partial<TrialFacts> = {}): TrialFacts =
   bestStep: 75,
   ended: "validation",
   failure: null,
+  float32Check: null,
   ...part,
 });
 
@@ -70,6 +71,8 @@ export function facts(trials: readonly [TrialFacts, number, number][], base: [nu
     experiment: { name: "shakespeare" },
     inspected,
     versions: { bora: "0.1.0" },
+    dtypes: ["float32"],
+    float32Check: false,
     execution: { dtype: "float32", dtypeReason: "no native bfloat16", device: "cpu", threads: 2 },
     trials: trials.map(([own]) => own),
     documents: [

@@ -72,3 +72,23 @@ export function resultWarnings(
     ...oneSeed(trials, best),
   ];
 }
+
+/** What to know about the precision that the frozen base computed in. */
+export function dtypeWarnings({
+  dtypes,
+  float32Check,
+}: {
+  dtypes: readonly string[];
+  float32Check: boolean;
+}): string[] {
+  const distinct = [...new Set(dtypes)].toSorted();
+  const mixed =
+    distinct.length > 1
+      ? [`trials ran in ${distinct.join(" and ")}: differences between them are partly rounding; set model.dtype`]
+      : [];
+  const idle =
+    float32Check && distinct.includes("float32")
+      ? ["evaluate.float32Check found nothing to do where the base ran in float32 already"]
+      : [];
+  return [...mixed, ...idle];
+}

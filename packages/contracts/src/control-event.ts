@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { Inspected } from "./inspected.js";
+import { Float32Check } from "./results.js";
 import { tauSchema, tauToJson } from "./tau.js";
 
 export const PlannedTrial = z.object({ id: z.string(), tau: tauSchema, seed: z.number() });
@@ -23,6 +24,7 @@ export const TrialOutcome = z.object({
   bestStep: z.number(),
   ended: z.enum(["validation", "limit"]),
   nllPerToken: z.number(),
+  float32Check: Float32Check.nullable().default(null), // events of before have none
 });
 export type TrialOutcome = z.infer<typeof TrialOutcome>;
 

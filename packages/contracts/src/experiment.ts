@@ -127,6 +127,13 @@ export const TrainSpec = z
     message: "the sampler documents needs it",
   });
 
+export const EvaluateSpec = z.strictObject({
+  float32Check: z
+    .boolean()
+    .default(false)
+    .describe("also score test with the base in float32, to see what rounding does; nothing when it runs in float32"),
+});
+
 /** How trials share trainers. Changes cost, never a result beyond rounding, so it is no part of a trial's identity. */
 export const PackSpec = z.strictObject({
   maxTrials: count.max(4096).default(16).describe("trials one trainer trains together"),
@@ -142,6 +149,7 @@ export const Experiment = z.strictObject({
   adapter: AdapterSpec,
   prior: PriorSpec,
   train: TrainSpec.prefault({}),
+  evaluate: EvaluateSpec.prefault({}),
   pack: PackSpec.prefault({}),
 });
 

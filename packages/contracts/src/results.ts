@@ -14,6 +14,14 @@ export type SplitResult = z.infer<typeof SplitResult>;
 const BothSplits = z.object({ validation: SplitResult, test: SplitResult });
 const counts = z.object({ train: z.number(), validation: z.number(), test: z.number() });
 
+/** Test under the task adapters, scored in the run's dtype and in float32: how much of the numbers is rounding. */
+export const Float32Check = z.object({
+  natsPerToken: z.number().describe("macro, in the run's dtype; the test perplexity is its exponential"),
+  float32NatsPerToken: z.number().describe("macro, the same adapters on the base in float32"),
+  largestRelativeDifference: z.number().describe("of a document's nats"),
+});
+export type Float32Check = z.infer<typeof Float32Check>;
+
 export const TrialResult = z.object({
   id: z.string(),
   tau: tauSchema.describe('number, or "inf"'),
@@ -26,6 +34,9 @@ export const TrialResult = z.object({
   test: SplitResult.nullable(),
   priorMean: BothSplits.nullable().describe("Theta alone on every task"),
   failure: z.object({ code: z.string(), message: z.string(), hint: z.string() }).nullable(),
+  float32Check: Float32Check.nullable()
+    .default(null)
+    .describe("null unless evaluate.float32Check is set and the base ran in another dtype"),
 });
 export type TrialResult = z.output<typeof TrialResult>;
 

@@ -16,7 +16,17 @@ const split = (natsPerToken: number): SplitResult => ({
 const both = (natsPerToken: number) => ({ validation: split(natsPerToken), test: split(natsPerToken) });
 
 const trial = (tau: number, natsPerToken: number): TrialResult => ({
-  ...{ id: `t${tau}`, tau, seed: 0, state: "done", steps: 75, bestStep: 50, ended: "validation", failure: null },
+  ...{
+    id: `t${tau}`,
+    tau,
+    seed: 0,
+    state: "done",
+    steps: 75,
+    bestStep: 50,
+    ended: "validation",
+    failure: null,
+    float32Check: null,
+  },
   ...{ ...both(natsPerToken), priorMean: both(natsPerToken) },
 });
 

@@ -202,6 +202,18 @@ describe("report.html", () => {
     expect(data).toHaveLength(6);
   });
 
+  it("says what rounding does where that was checked, and nothing where it was not", () => {
+    const checked = [
+      { natsPerToken: 3.06, float32NatsPerToken: 3, largestRelativeDifference: 0.125 },
+      { natsPerToken: 3.6, float32NatsPerToken: 4, largestRelativeDifference: 0.0625 },
+    ];
+    const trials = results.trials.map((trial, i) => ({ ...trial, float32Check: checked[i] ?? null }));
+    expect(reportHtml({ ...results, trials })).toMatch(
+      /in float32 .* at most 10 %, a document&#39;s\s+nats by at most 13 %/,
+    );
+    expect(reportHtml(results)).not.toContain("in float32");
+  });
+
   it("leaves numbers out where there are none", () => {
     const trials = results.trials.map((trial) =>
       trial.tau === 0

@@ -30,6 +30,7 @@ const trialOf = (tau: number): TrialFacts => ({
   bestStep: tau === 0 ? 40 : 325,
   ended: tau === 1e5 ? "limit" : "validation",
   failure: null,
+  float32Check: null,
 });
 
 /** Documents of one model: a task's rate with some scatter that is the same for every tau. */
@@ -113,6 +114,8 @@ export const results: SweepResults = summarise({
   experiment,
   inspected,
   versions: { torch: "2.13.0", bora: "0.1.0", python: "3.11.2", transformers: "5.23.0", peft: "0.21.2" },
+  dtypes: ["bfloat16"],
+  float32Check: false,
   execution: { dtype: "bfloat16", dtypeReason: "this processor has native bfloat16", device: "cpu", threads: 2 },
   trials: taus.map(trialOf),
   documents: documentRows,

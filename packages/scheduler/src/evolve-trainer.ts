@@ -101,7 +101,8 @@ function trialDone(state: SweepState, run: RunRecord, trialId: string, done: wir
   const nllPerToken = done.validationNatsPerToken;
   if (trial === undefined || !unsettled(run, trial) || !Number.isFinite(nllPerToken)) return state;
   const ended = done.ended === wire.Ended.LIMIT ? "limit" : "validation";
-  const outcome: TrialOutcome = { steps: done.steps, bestStep: done.bestStep, ended, nllPerToken };
+  const float32Check = checkOf(done.float32Check);
+  const outcome: TrialOutcome = { steps: done.steps, bestStep: done.bestStep, ended, nllPerToken, float32Check };
   const next = withTrials(state, [trialId], () => ({
     ...trial,
     state: { at: "done", runId: run.runId, nllPerToken },
@@ -110,6 +111,12 @@ function trialDone(state: SweepState, run: RunRecord, trialId: string, done: wir
     failure: null,
   }));
   return countEnded(next, [""]);
+}
+
+function checkOf(check: wire.Float32Check | undefined): TrialOutcome["float32Check"] {
+  if (check === undefined) return null;
+  const { natsPerToken, float32NatsPerToken, largestRelativeDifference } = check;
+  return { natsPerToken, float32NatsPerToken, largestRelativeDifference };
 }
 
 function trialFailed(state: SweepState, run: RunRecord, trialId: string, failure: Failure): SweepState {

@@ -150,10 +150,11 @@ describe("the table of operations.md, section 2", () => {
       bestStep: 2,
       ended: wire.Ended.LIMIT,
       validationNatsPerToken: 3,
+      float32Check: { natsPerToken: 3.5, float32NatsPerToken: 3.25, largestRelativeDifference: 0.125 },
     });
     told({ $case: "trialDone", trialDone: done }, trial);
     expect(at()).toEqual({ at: "done", runId, nllPerToken: 3 });
-    expect(state.trials[trial]?.outcome?.ended).toBe("limit");
+    expect(state.trials[trial]?.outcome).toMatchObject({ ended: "limit", float32Check: done.float32Check });
     const before = at();
     decided({ kind: "trials_cancelled", trialIds: [trial] });
     decided({ kind: "trials_failed", trialIds: [trial], ...failed });

@@ -30,6 +30,15 @@ describe("plan", () => {
     expect(ids(experiment({ taus: [1000] }), inspected, unlimited)).toEqual([whole[1]]);
   });
 
+  it("gives other ids when test is checked in float32, so that such trials are trained again", () => {
+    const { evaluate } = experiment();
+    expect(evaluate).toEqual({ float32Check: false });
+    const whole = ids(experiment(), inspected, unlimited);
+    expect(whole).toEqual(["9209c10ba9be530d", "64a66c1388de168a", "120bea677ee8511a"]); // of before the option existed
+    const checked = ids({ ...experiment(), evaluate: { float32Check: true } }, inspected, unlimited);
+    expect(checked.filter((id) => whole.includes(id))).toEqual([]);
+  });
+
   it("names a sweep after its experiment and its trials, not after its packs", () => {
     const { sweepId } = plan(experiment(), inspected, unlimited);
     expect(sweepId).toMatch(/^plays-[0-9a-f]{8}$/);

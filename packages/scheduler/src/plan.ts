@@ -52,6 +52,7 @@ function trialsOf(spec: ExperimentSpec, inspected: Inspected): Plan["trials"] {
     adapter: spec.adapter,
     prior: { family, tau0 },
     train,
+    ...(spec.evaluate.float32Check && { evaluate: spec.evaluate }), // without it, ids are those of before it existed
   };
   const taus = [...spec.prior.taus].sort((a, b) => a - b);
   return seeds.flatMap((seed) =>

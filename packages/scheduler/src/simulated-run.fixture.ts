@@ -93,7 +93,11 @@ export function finishTrial(folder: RunFolder, trialId: string, steps: number, e
   );
   const ended = wire.Ended.VALIDATION;
   const validationNatsPerToken = natsAt(trialId, bestStep);
-  emit(trialId, { $case: "trialDone", trialDone: { steps, bestStep, ended, validationNatsPerToken, manifest } });
+  const float32Check = undefined;
+  emit(trialId, {
+    $case: "trialDone",
+    trialDone: { steps, bestStep, ended, validationNatsPerToken, manifest, float32Check },
+  });
 }
 
 export const validate = (trialId: string, step: number) =>

@@ -9,6 +9,8 @@ export interface TrainerScript {
   inspected: Inspected;
   /** Rejects Inspect while set. */
   refuses?: BoraError;
+  /** The base runs in bfloat16, not in float32. */
+  bfloat16?: boolean;
   /** Stays at a checkpoint until it is asked to drain. */
   lingers?: boolean;
   /** Trials that diverge, by tau. */
@@ -16,6 +18,13 @@ export interface TrainerScript {
 }
 
 type Body = NonNullable<wire.Event["body"]>;
+
+/** Other numbers for each tau. */
+export const checkOf = (tau: number): wire.Float32Check => ({
+  natsPerToken: Math.min(tau, 9) + 0.25,
+  float32NatsPerToken: Math.min(tau, 9) + 0.5,
+  largestRelativeDifference: 0.125,
+});
 
 /** A trainer that has trained as soon as it starts; it counts what it was asked. */
 export class InstantTrainers {
@@ -69,7 +78,7 @@ export class InstantTrainers {
       events.push({ runId: spec.runId, seq: events.length + 1, attempt, at: new Date(0), trialId, body });
     };
     const execution = {
-      dtype: wire.Dtype.FLOAT32,
+      dtype: this.script.bfloat16 === true ? wire.Dtype.BFLOAT16 : wire.Dtype.FLOAT32,
       dtypeReason: "a test",
       threads: 1,
       rowsPerMicroBatch: 1,
@@ -106,7 +115,8 @@ export class InstantTrainers {
       }
       const manifest = this.manifest(`trials/${trialId}`, ["task", "prior-mean"], tau === 1 ? 2 : 3);
       const ending = { steps: 10, bestStep: 5, ended: wire.Ended.VALIDATION, validationNatsPerToken: 2 };
-      emit({ $case: "trialDone", trialDone: { ...ending, manifest } }, trialId);
+      const float32Check = spec.float32Check && this.script.bfloat16 === true ? checkOf(tau) : undefined;
+      emit({ $case: "trialDone", trialDone: { ...ending, manifest, float32Check } }, trialId);
     }
     const manifest = spec.evaluateBase ? this.manifest("base", ["base"], 5) : undefined;
     emit({ $case: "runDone", runDone: { manifest, seconds: 1, peakMemoryBytes: 1n } });

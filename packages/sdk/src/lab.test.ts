@@ -7,7 +7,7 @@ import { systemClock } from "@bora/scheduler";
 import { openStore } from "@bora/store";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { FolderLab } from "./folder-lab.js";
-import { InstantTrainers, type TrainerScript } from "./instant-trainer.fixture.js";
+import { checkOf, InstantTrainers, type TrainerScript } from "./instant-trainer.fixture.js";
 import { LocalLab } from "./local-lab.js";
 import { decodeSweepEvent, encodeSweepEvent, type SweepEvent } from "./sweep-event.js";
 import type { LabParts } from "./lab-parts.js";
@@ -127,6 +127,22 @@ describe("a sweep", () => {
     const { outcome } = await runOnce(experiment(), scripted({ diverges: (tau) => tau === 0 }));
     expect(outcome).toMatchObject({ outcome: "failed", reason: { code: "diverged" } });
     expect(outcome.results?.trials.map(({ state }) => state)).toEqual(["failed", "done", "done"]);
+  });
+
+  test("with a check in float32 has it in its results for every tau, and says when there was nothing to check", async () => {
+    const checked = { ...experiment(), evaluate: { float32Check: true } };
+    const { results } = (await runOnce(checked, scripted({ bfloat16: true }))).outcome;
+    expect(results?.execution?.dtype).toBe("bfloat16");
+    expect(results?.trials.map(({ tau, float32Check }) => [tau, float32Check])).toEqual([
+      [0, checkOf(0)],
+      [1, checkOf(1)],
+      [Infinity, checkOf(Infinity)],
+    ]);
+    expect(results?.warnings.join()).not.toContain("float32Check");
+    await rm(out(), { recursive: true });
+    const idle = (await runOnce(checked, scripted())).outcome.results;
+    expect(idle?.trials.map(({ float32Check }) => float32Check)).toEqual([null, null, null]);
+    expect(idle?.warnings).toContainEqual(expect.stringMatching(/^evaluate\.float32Check found nothing to do/));
   });
 
   test("leaves no trainer behind", async () => {

@@ -1,13 +1,13 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { documentRows, summarise, type ScoredTrial, type TrialFacts } from "@bora/analysis";
-import { BoraError, wire, type DocumentRow, type SweepResults } from "@bora/contracts";
+import { BoraError, parseExperiment, wire, type DocumentRow, type SweepResults } from "@bora/contracts";
 import { writeReport } from "@bora/report";
 import type { RunRecord, SweepState, TrialRecord } from "@bora/scheduler";
 
 function trialFacts({ id, tau, seed, state, outcome, failure }: TrialRecord): TrialFacts {
-  const { steps = null, bestStep = null, ended = null } = outcome ?? {};
-  return { id, tau, seed, state: state.at, steps, bestStep, ended, failure };
+  const { steps = null, bestStep = null, ended = null, float32Check = null } = outcome ?? {};
+  return { id, tau, seed, state: state.at, steps, bestStep, ended, failure, float32Check };
 }
 
 /** The documents of a trial (null: the base model) that were fetched; none when the file is not there. */
@@ -21,12 +21,14 @@ async function documentsOf(folder: string, owner: ScoredTrial): Promise<Document
   }
 }
 
+const dtypeWord = ({ dtype }: wire.Execution): string => (dtype === wire.Dtype.BFLOAT16 ? "bfloat16" : "float32");
+
 /** How the last run that said so was executed; a resumed run keeps what its first attempt chose. */
 function executionOf(runs: readonly RunRecord[]): SweepResults["execution"] {
   const execution = runs.findLast((run) => run.execution !== null)?.execution ?? null;
   if (execution === null) return null;
-  const { dtype, dtypeReason, device, threads } = execution;
-  return { dtype: dtype === wire.Dtype.BFLOAT16 ? "bfloat16" : "float32", dtypeReason, device, threads };
+  const { dtypeReason, device, threads } = execution;
+  return { dtype: dtypeWord(execution), dtypeReason, device, threads };
 }
 
 /** A sweep's numbers from its state and the documents in its folder. Throws artifact_corrupt. */
@@ -43,7 +45,12 @@ export async function resultsOf(
   const documents = parts.flat();
   const runs = Object.values(state.runs);
   const versions = runs.findLast((run) => Object.keys(run.versions).length > 0)?.versions ?? {};
-  const facts = { sweepId, experiment, inspected, versions, execution: executionOf(runs) };
+  const counted = new Set(done.map(({ runId }) => runId));
+  const dtypes = runs.flatMap(({ runId, execution }) =>
+    execution !== null && counted.has(runId) ? [dtypeWord(execution)] : [],
+  );
+  const { float32Check } = parseExperiment(experiment).evaluate;
+  const facts = { sweepId, experiment, inspected, versions, execution: executionOf(runs), dtypes, float32Check };
   return { results: summarise({ ...facts, trials: trials.map(trialFacts), documents }), documents };
 }
 

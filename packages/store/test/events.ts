@@ -98,7 +98,14 @@ export const trialDone = (seq: number, trialId: string, of: Partial<Trained> = {
     trialId,
     body: {
       $case: "trialDone",
-      trialDone: { steps: 75, bestStep: 50, ended: 1, validationNatsPerToken: 4.25, manifest: undefined },
+      trialDone: {
+        steps: 75,
+        bestStep: 50,
+        ended: 1,
+        validationNatsPerToken: 4.25,
+        manifest: undefined,
+        float32Check: undefined,
+      },
     },
     ...of,
   });

@@ -43,13 +43,16 @@ class Checkpoint:
 
 
 def save(run_folder: Path, checkpoint: Checkpoint) -> event_pb2.Artifact:
-    """Writes a checkpoint, lets all but the last two go, and returns its list of files as an artifact."""
+    """Writes a checkpoint, lets all but the last two go, and returns its list of files as an artifact.
+
+    Its tensors are contiguous, in the host's memory, and nobody changes them meanwhile.
+    """
     folder = run_folder / "checkpoints"
     folder.mkdir(parents=True, exist_ok=True)
     _remove_unfinished(folder)
     name = f"step-{checkpoint.step:06d}"
     beside = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder))
-    save_file({key: tensor.detach().cpu().contiguous() for key, tensor in checkpoint.tensors.items()}, beside / TENSORS)
+    save_file(checkpoint.tensors, beside / TENSORS)
     _sync(beside / TENSORS)
     artifacts.write_json(beside / FACTS, {"step": checkpoint.step, **checkpoint.facts})
     listed = [_entry(beside / file, f"checkpoints/{name}/{file}") for file in (TENSORS, FACTS)]

@@ -12,9 +12,11 @@ import torch
 
 from bora.trainer.v1 import event_pb2
 from bora_trainer import checkpoint
+from bora_trainer.background_writer import BackgroundWriter
 from bora_trainer.data import Dataset, Document
 from bora_trainer.data.permutation import choose
 from bora_trainer.engine import Engine
+from bora_trainer.float32_check import Float32Check
 from bora_trainer.gradients import Gradients
 from bora_trainer.micro_batch_size import MicroBatchSize
 from bora_trainer.progress import Progress
@@ -38,6 +40,8 @@ class Run:
     progress: Progress
     size: MicroBatchSize
     stop: Stop
+    writer: BackgroundWriter
+    float32_check: Float32Check
 
     @property
     def train(self) -> TrainSpec:
@@ -48,7 +52,10 @@ class Run:
         assert spec.execution is not None, "the execution is chosen before the model is loaded"
         size = MicroBatchSize.of(spec.execution)
         gradients = Gradients(engine, dataset.tasks, spec.train, size, stop)
-        return cls(spec, dataset, folder, engine, gradients, _validation(spec, dataset), Progress(), size, stop)
+        return cls(
+            spec, dataset, folder, engine, gradients, _validation(spec, dataset), Progress(), size, stop,
+            BackgroundWriter(), Float32Check(spec, dataset, stop),
+        )  # fmt: skip
 
     def begin(self, resume_step: int) -> TrainingState:
         """The state of the newest whole checkpoint up to `resume_step`, or a fresh one.

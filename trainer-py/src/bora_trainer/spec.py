@@ -355,6 +355,7 @@ class RunSpec:
     fits: tuple[Fit, ...]
     evaluate_base: bool
     execution: Execution | None
+    float32_check: bool = False
 
     @classmethod
     def from_proto(cls, message: run_pb2.RunSpec) -> "RunSpec":
@@ -374,5 +375,5 @@ class RunSpec:
         return cls(
             message.run_id, ModelSource.from_proto(message.model), data, AdapterSpec.from_proto(message.adapter),
             PriorSpec.from_proto(message.prior), train, fits, message.evaluate_base,
-            Execution.from_proto(message.execution) if message.HasField("execution") else None,
+            Execution.from_proto(message.execution) if message.HasField("execution") else None, message.float32_check,
         )  # fmt: skip

@@ -19,6 +19,7 @@ from bora_trainer.data import Dataset
 from bora_trainer.engine import Engine
 from bora_trainer.errors import TrainerError
 from bora_trainer.evaluate import evaluate
+from bora_trainer.host_copy import HostCopy
 from bora_trainer.learning_rate import learning_rate
 from bora_trainer.models import LoadedModel
 from bora_trainer.objective import macro_nats_per_token
@@ -61,14 +62,19 @@ def train(
             base = (yield from _score_base(run)) if spec.evaluate_base else None
             while state.fits:
                 yield from _next(run, state)
-        except TrainerError as error:
-            if error.code != "drained":
+            yield from run.writer.wait()
+        except Exception as error:
+            yield from run.writer.wait()  # what was saved before a failure is what the next attempt goes on from
+            if not (isinstance(error, TrainerError) and error.code == "drained"):
                 raise
             yield from _drain(run, state, error)
         else:
             yield Event(run_done=event_pb2.RunDone(
                 manifest=base, seconds=time.monotonic() - began, peak_memory_bytes=peak_memory_bytes(engine)
             ))  # fmt: skip
+        finally:
+            run.writer.close()
+            run.float32_check.close()
     finally:
         engine.close()
         if cache is not None:
@@ -86,14 +92,15 @@ def _open_cache(run: Run, folder: StateFolder | None) -> tuple[PrefixCache | Non
 
 
 def _next(run: Run, state: TrainingState) -> Iterator[Event]:
-    """Does the one thing that is due."""
+    """Tells what has been written meanwhile, and does the one thing that is due."""
+    yield from run.writer.finished()
     ended = state.first_ended()
     if ended is not None:
         yield from _finish(run, state, ended)
     elif state.evaluation_due(run.train):
         yield from _evaluate(run, state)
     elif state.checkpoint_due(run.train):
-        yield _save(run, state)
+        yield from _save(run, state)
     else:
         yield from _step(run, state)
 
@@ -150,26 +157,36 @@ def _evaluate(run: Run, state: TrainingState) -> Iterator[Event]:
 
 
 def _finish(run: Run, state: TrainingState, place: int) -> Iterator[Event]:
-    """Scores the best rows of a fit on everything held out, writes its files, and takes it out."""
+    """Scores the best rows of a fit on everything held out, has its files written, and takes it out."""
     fit, stopping = state.fits[place], state.stopping[place]
     rows_DP, mean_P = state.best_rows_KDP[place], state.best_mean_KP[place]
     try:
         results = trial_results.score_trial(run.engine, run.dataset, rows_DP, mean_P, fit.tau, run.size, run.stop)
+        check = run.float32_check.of(rows_DP, results)
     except TrainerError as error:
         if error.code != "diverged":
             raise
         yield from _fail(state, {place: state.step}, "held-out nats of the best step")
         return
     yield from run.size.events(state.step)
-    manifest = trial_results.write_trial(run.folder, fit.trial_id, run.engine, run.dataset, rows_DP, mean_P, results)
-    ended = _ENDED[stopping.ended or "limit"]
+    yield from run.writer.wait()
+    events = [Event(trial_id=fit.trial_id, evaluated=scored.evaluated(stopping.best_step, state.tasks))
+              for scored in results]  # fmt: skip
+    done = event_pb2.TrialDone(
+        steps=state.step, best_step=stopping.best_step, ended=_ENDED[stopping.ended or "limit"],
+        validation_nats_per_token=stopping.best_nats, float32_check=check,
+    )  # fmt: skip
+    rows = HostCopy({"task": rows_DP, "prior-mean": mean_P})
     state.leave([place])
-    for scored in results:
-        yield Event(trial_id=fit.trial_id, evaluated=scored.evaluated(stopping.best_step, state.tasks))
-    yield Event(trial_id=fit.trial_id, trial_done=event_pb2.TrialDone(
-        steps=state.step, best_step=stopping.best_step, ended=ended, validation_nats_per_token=stopping.best_nats,
-        manifest=manifest,
-    ))  # fmt: skip
+
+    def write() -> list[Event]:
+        named = rows.tensors()
+        done.manifest.CopyFrom(trial_results.write_trial(
+            run.folder, fit.trial_id, run.engine, run.dataset, named["task"], named["prior-mean"], results
+        ))  # fmt: skip
+        return [*events, Event(trial_id=fit.trial_id, trial_done=done)]
+
+    run.writer.start(write)
 
 
 def _fail(state: TrainingState, steps: Mapping[int, int], what: str) -> Iterator[Event]:
@@ -185,16 +202,25 @@ def _fail(state: TrainingState, steps: Mapping[int, int], what: str) -> Iterator
         yield Event(trial_id=fit.trial_id, trial_failed=event_pb2.TrialFailed(failure=failure, step=step))
 
 
-def _save(run: Run, state: TrainingState) -> Event:
-    artifact = checkpoint.save(run.folder, state.checkpoint(run.size))
+def _save(run: Run, state: TrainingState) -> Iterator[Event]:
+    """Has the state written as it is now, once what was written before is told of."""
+    yield from run.writer.wait()
+    now = state.checkpoint(run.size)
+    step, facts, copy = now.step, now.facts, HostCopy(now.tensors)
+
+    def write() -> list[Event]:
+        artifact = checkpoint.save(run.folder, checkpoint.Checkpoint(step, copy.tensors(), facts))
+        return [Event(checkpoint_saved=event_pb2.CheckpointSaved(step=step, artifact=artifact))]
+
+    run.writer.start(write)
     state.saved_step = state.step
-    return Event(checkpoint_saved=event_pb2.CheckpointSaved(step=state.step, artifact=artifact))
 
 
 def _drain(run: Run, state: TrainingState, reason: TrainerError) -> Iterator[Event]:
     yield from _close_window(run, state)
     if state.fits and state.step > state.saved_step:
-        yield _save(run, state)
+        yield from _save(run, state)
+        yield from run.writer.wait()
     failure = event_pb2.Failure(code=reason.code, domain=event_pb2.DOMAIN_CONTROLLER, message=reason.message,
                                 hint="the same command again goes on from here")  # fmt: skip
     yield Event(run_failed=event_pb2.RunFailed(failure=failure, drained=True))

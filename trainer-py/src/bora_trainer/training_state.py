@@ -24,6 +24,14 @@ from bora_trainer.objective import loss_scale
 from bora_trainer.prior import Gaussian, GroupLaplace, Prior
 from bora_trainer.spec import Fit, RunSpec, TrainSpec
 
+# A weight of a row: offset, two moments, the best step's row. One of a fit: Theta, its two moments, the best step's.
+_SAVED_BYTES_A_WEIGHT = 16
+
+
+def snapshot_bytes(fits: int, tasks: int, weights: int) -> int:
+    """Of the copy in the host's memory that a checkpoint is written from; there only while it is written."""
+    return _SAVED_BYTES_A_WEIGHT * fits * (tasks + 1) * weights
+
 
 class TrainingState:
     """The fits still training, their optimiser, and the rows of each at its best evaluation so far.

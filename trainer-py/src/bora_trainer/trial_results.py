@@ -16,7 +16,7 @@ from torch import Tensor
 
 from bora.trainer.v1 import event_pb2
 from bora_trainer import artifacts
-from bora_trainer.adapters.peft_files import write_adapter
+from bora_trainer.adapters.peft_files import write_adapters
 from bora_trainer.data import Dataset, Document, Split
 from bora_trainer.engine import Engine
 from bora_trainer.errors import TrainerError
@@ -111,16 +111,18 @@ def write_trial(
     mean_P: Tensor,
     results: list[Scored],
 ) -> event_pb2.Artifact:
-    """Documents, one adapter a task and Theta's; returns the manifest that lists them."""
+    """Documents, one adapter a task and Theta's; returns the manifest that lists them. Rows in the host's memory."""
     folder = run_folder / "trials" / trial_id
     documents = _write_documents(run_folder, folder / "documents.jsonl", dataset, results)
-    named = [(task.slug, row_P) for task, row_P in zip(dataset.tasks, rows_DP, strict=True)] + [("prior-mean", mean_P)]
-    adapters: dict[str, Any] = {}
-    for slug, row_P in named:
-        target = folder / "adapters" / slug
-        write_adapter(target, row_P, engine.lora, engine.loaded.name)
-        files = (artifacts.describe(run_folder, file) for file in sorted(target.iterdir()))
-        adapters[slug] = [artifacts.as_json(artifact) for artifact in files]
+    rows = {task.slug: row_P for task, row_P in zip(dataset.tasks, rows_DP, strict=True)} | {"prior-mean": mean_P}
+    written = write_adapters(folder / "adapters", rows, engine.lora, engine.loaded.name)
+    adapters = {
+        name: [
+            {"path": file.file.relative_to(run_folder).as_posix(), "size": file.size, "sha256": file.sha256}
+            for file in files
+        ]
+        for name, files in written.items()
+    }
     return _write_manifest(run_folder, folder, {"documents": documents, "adapters": adapters})
 
 

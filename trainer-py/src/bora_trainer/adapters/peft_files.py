@@ -1,13 +1,17 @@
-"""One adapter row as PEFT's folder, out and in: adapter_config.json and adapter_model.safetensors.
+"""Adapter rows as PEFT's folders, out and in: adapter_config.json and adapter_model.safetensors.
 
 A folder appears whole or not at all. Weights are float32, so what is written and read again has equal bits.
 """
 
+import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,29 +21,43 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from bora_trainer.adapters.lora import Lora
+from bora_trainer.artifacts import sync_folder
 from bora_trainer.errors import TrainerError
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 
+_THREADS = 4  # each waits for the disk most of the time
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A file on the disk; sha256 of what went into it, without reading it again."""
+
+    file: Path
+    size: int
+    sha256: str
+
+
 def write_adapter(folder: Path, row_P: Tensor, lora: Lora, base_model: str) -> None:
     """Writes `row_P` [P] as an adapter that PEFT loads onto `base_model`, replacing what is at `folder`."""
-    tensors = {
-        _key(module, name): tensor.float().cpu().contiguous()
-        for (module, name), tensor in lora.layout.tensors(row_P.detach()).items()
-    }
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        _write_synced(beside / CONFIG, json.dumps(peft_config(lora, base_model), indent=2).encode() + b"\n")
-        _write_synced(beside / WEIGHTS, save(tensors, metadata={"format": "pt"}))
-        beside.chmod(0o755)
-        if folder.exists():
-            shutil.rmtree(folder)
-        beside.rename(folder)
-        _sync_folder(folder.parent)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+    with _appearing(folder) as beside:
+        _write(beside, folder, row_P.detach().float().cpu(), lora, _config_bytes(lora, base_model))
+
+
+def write_adapters(folder: Path, rows: Mapping[str, Tensor], lora: Lora, base_model: str) -> dict[str, list[Written]]:
+    """Writes each row [P] as `write_adapter` would to `folder/<its name>`; `folder` appears with all of them.
+
+    The rows are in the host's memory and are read where they lie. Returns the files of each name.
+    """
+    config = _config_bytes(lora, base_model)
+    with _appearing(folder) as beside, ThreadPoolExecutor(_THREADS, "adapters") as pool:
+
+        def write(name: str) -> list[Written]:
+            (beside / name).mkdir()
+            return _write(beside / name, folder / name, rows[name].float(), lora, config)
+
+        return dict(zip(rows, pool.map(write, rows), strict=True))
 
 
 def read_adapter(folder: Path, lora: Lora) -> Tensor:
@@ -107,16 +125,43 @@ def _key(module: str, name: str) -> str:
     return f"base_model.model.{module}.{name}.weight"
 
 
+def _config_bytes(lora: Lora, base_model: str) -> bytes:
+    return json.dumps(peft_config(lora, base_model), indent=2).encode() + b"\n"
+
+
+def _write(beside: Path, folder: Path, row_P: Tensor, lora: Lora, config: bytes) -> list[Written]:
+    """Fills `beside`, an empty folder that will be `folder`."""
+    tensors = {_key(module, name): tensor.contiguous() for (module, name), tensor in lora.layout.tensors(row_P).items()}
+    contents = {CONFIG: config, WEIGHTS: save(tensors, metadata={"format": "pt"})}
+    for file, content in contents.items():
+        _write_synced(beside / file, content)
+    beside.chmod(0o755)
+    return [
+        Written(folder / file, len(content), hashlib.sha256(content).hexdigest()) for file, content in contents.items()
+    ]
+
+
+@contextmanager
+def _appearing(folder: Path) -> Iterator[Path]:
+    """An empty folder that takes the place of `folder` when all went well; what a killed process left goes first."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    for unfinished in folder.parent.glob(f".{folder.name}-*"):
+        shutil.rmtree(unfinished)
+    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        yield beside
+        beside.chmod(0o755)
+        sync_folder(beside)
+        if folder.exists():
+            shutil.rmtree(folder)
+        beside.rename(folder)
+        sync_folder(folder.parent)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
 def _write_synced(file: Path, content: bytes) -> None:
     with file.open("wb") as stream:
         stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

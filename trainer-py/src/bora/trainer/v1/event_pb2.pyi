@@ -209,18 +209,30 @@ class Artifact(_message.Message):
     def __init__(self, path: _Optional[str] = ..., size: _Optional[int] = ..., sha256: _Optional[str] = ...) -> None: ...
 
 class TrialDone(_message.Message):
-    __slots__ = ("steps", "best_step", "ended", "validation_nats_per_token", "manifest")
+    __slots__ = ("steps", "best_step", "ended", "validation_nats_per_token", "manifest", "float32_check")
     STEPS_FIELD_NUMBER: _ClassVar[int]
     BEST_STEP_FIELD_NUMBER: _ClassVar[int]
     ENDED_FIELD_NUMBER: _ClassVar[int]
     VALIDATION_NATS_PER_TOKEN_FIELD_NUMBER: _ClassVar[int]
     MANIFEST_FIELD_NUMBER: _ClassVar[int]
+    FLOAT32_CHECK_FIELD_NUMBER: _ClassVar[int]
     steps: int
     best_step: int
     ended: Ended
     validation_nats_per_token: float
     manifest: Artifact
-    def __init__(self, steps: _Optional[int] = ..., best_step: _Optional[int] = ..., ended: _Optional[_Union[Ended, str]] = ..., validation_nats_per_token: _Optional[float] = ..., manifest: _Optional[_Union[Artifact, _Mapping]] = ...) -> None: ...
+    float32_check: Float32Check
+    def __init__(self, steps: _Optional[int] = ..., best_step: _Optional[int] = ..., ended: _Optional[_Union[Ended, str]] = ..., validation_nats_per_token: _Optional[float] = ..., manifest: _Optional[_Union[Artifact, _Mapping]] = ..., float32_check: _Optional[_Union[Float32Check, _Mapping]] = ...) -> None: ...
+
+class Float32Check(_message.Message):
+    __slots__ = ("nats_per_token", "float32_nats_per_token", "largest_relative_difference")
+    NATS_PER_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    FLOAT32_NATS_PER_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    LARGEST_RELATIVE_DIFFERENCE_FIELD_NUMBER: _ClassVar[int]
+    nats_per_token: float
+    float32_nats_per_token: float
+    largest_relative_difference: float
+    def __init__(self, nats_per_token: _Optional[float] = ..., float32_nats_per_token: _Optional[float] = ..., largest_relative_difference: _Optional[float] = ...) -> None: ...
 
 class TrialFailed(_message.Message):
     __slots__ = ("failure", "step")

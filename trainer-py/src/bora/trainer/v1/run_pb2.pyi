@@ -79,7 +79,7 @@ LEARNING_RATE_DECAY_LINEAR: LearningRateDecay
 LEARNING_RATE_DECAY_COSINE: LearningRateDecay
 
 class RunSpec(_message.Message):
-    __slots__ = ("run_id", "model", "data", "adapter", "prior", "train", "fits", "evaluate_base", "execution")
+    __slots__ = ("run_id", "model", "data", "adapter", "prior", "train", "fits", "evaluate_base", "execution", "float32_check")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
@@ -89,6 +89,7 @@ class RunSpec(_message.Message):
     FITS_FIELD_NUMBER: _ClassVar[int]
     EVALUATE_BASE_FIELD_NUMBER: _ClassVar[int]
     EXECUTION_FIELD_NUMBER: _ClassVar[int]
+    FLOAT32_CHECK_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     model: ModelSource
     data: DataSpec
@@ -98,7 +99,8 @@ class RunSpec(_message.Message):
     fits: _containers.RepeatedCompositeFieldContainer[Fit]
     evaluate_base: bool
     execution: Execution
-    def __init__(self, run_id: _Optional[str] = ..., model: _Optional[_Union[ModelSource, _Mapping]] = ..., data: _Optional[_Union[DataSpec, _Mapping]] = ..., adapter: _Optional[_Union[AdapterSpec, _Mapping]] = ..., prior: _Optional[_Union[PriorSpec, _Mapping]] = ..., train: _Optional[_Union[TrainSpec, _Mapping]] = ..., fits: _Optional[_Iterable[_Union[Fit, _Mapping]]] = ..., evaluate_base: _Optional[bool] = ..., execution: _Optional[_Union[Execution, _Mapping]] = ...) -> None: ...
+    float32_check: bool
+    def __init__(self, run_id: _Optional[str] = ..., model: _Optional[_Union[ModelSource, _Mapping]] = ..., data: _Optional[_Union[DataSpec, _Mapping]] = ..., adapter: _Optional[_Union[AdapterSpec, _Mapping]] = ..., prior: _Optional[_Union[PriorSpec, _Mapping]] = ..., train: _Optional[_Union[TrainSpec, _Mapping]] = ..., fits: _Optional[_Iterable[_Union[Fit, _Mapping]]] = ..., evaluate_base: _Optional[bool] = ..., execution: _Optional[_Union[Execution, _Mapping]] = ..., float32_check: _Optional[bool] = ...) -> None: ...
 
 class Fit(_message.Message):
     __slots__ = ("trial_id", "tau", "seed")

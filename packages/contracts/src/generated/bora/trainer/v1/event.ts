@@ -184,7 +184,21 @@ export interface TrialDone {
   /** macro, at best_step, on the subset that early stopping used */
   validationNatsPerToken: number;
   /** JSON: {"documents": Artifact, "adapters": {"<slug>": [Artifact, ...]}} */
-  manifest: Artifact | undefined;
+  manifest:
+    | Artifact
+    | undefined;
+  /** only when asked for, and when the base runs in another dtype */
+  float32Check: Float32Check | undefined;
+}
+
+/** The test documents under the task adapters of the best step, in the run's dtype and in float32: how much is rounding. */
+export interface Float32Check {
+  /** macro, in the run's dtype */
+  natsPerToken: number;
+  /** macro */
+  float32NatsPerToken: number;
+  /** over documents, |nats - nats in float32| / nats in float32 */
+  largestRelativeDifference: number;
 }
 
 export interface TrialFailed {
@@ -1465,7 +1479,7 @@ export const Artifact: MessageFns<Artifact> = {
 };
 
 function createBaseTrialDone(): TrialDone {
-  return { steps: 0, bestStep: 0, ended: 0, validationNatsPerToken: 0, manifest: undefined };
+  return { steps: 0, bestStep: 0, ended: 0, validationNatsPerToken: 0, manifest: undefined, float32Check: undefined };
 }
 
 export const TrialDone: MessageFns<TrialDone> = {
@@ -1484,6 +1498,9 @@ export const TrialDone: MessageFns<TrialDone> = {
     }
     if (message.manifest !== undefined) {
       Artifact.encode(message.manifest, writer.uint32(42).fork()).join();
+    }
+    if (message.float32Check !== undefined) {
+      Float32Check.encode(message.float32Check, writer.uint32(50).fork()).join();
     }
     return writer;
   },
@@ -1541,6 +1558,14 @@ export const TrialDone: MessageFns<TrialDone> = {
             message.manifest = Artifact.decode(reader, reader.uint32());
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.float32Check = Float32Check.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1565,6 +1590,88 @@ export const TrialDone: MessageFns<TrialDone> = {
     message.manifest = (object.manifest !== undefined && object.manifest !== null)
       ? Artifact.fromPartial(object.manifest)
       : undefined;
+    message.float32Check = (object.float32Check !== undefined && object.float32Check !== null)
+      ? Float32Check.fromPartial(object.float32Check)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseFloat32Check(): Float32Check {
+  return { natsPerToken: 0, float32NatsPerToken: 0, largestRelativeDifference: 0 };
+}
+
+export const Float32Check: MessageFns<Float32Check> = {
+  encode(message: Float32Check, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.natsPerToken !== 0) {
+      writer.uint32(9).double(message.natsPerToken);
+    }
+    if (message.float32NatsPerToken !== 0) {
+      writer.uint32(17).double(message.float32NatsPerToken);
+    }
+    if (message.largestRelativeDifference !== 0) {
+      writer.uint32(25).double(message.largestRelativeDifference);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Float32Check {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFloat32Check();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 9) {
+              break;
+            }
+
+            message.natsPerToken = reader.double();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.float32NatsPerToken = reader.double();
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.largestRelativeDifference = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Float32Check>): Float32Check {
+    return Float32Check.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Float32Check>): Float32Check {
+    const message = createBaseFloat32Check();
+    message.natsPerToken = object.natsPerToken ?? 0;
+    message.float32NatsPerToken = object.float32NatsPerToken ?? 0;
+    message.largestRelativeDifference = object.largestRelativeDifference ?? 0;
     return message;
   },
 };

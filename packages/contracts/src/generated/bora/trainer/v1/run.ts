@@ -88,7 +88,11 @@ export interface RunSpec {
   /** also score the base model without adapters on validation and test */
   evaluateBase: boolean;
   /** empty on the first attempt; afterwards what the first attempt chose */
-  execution: Execution | undefined;
+  execution:
+    | Execution
+    | undefined;
+  /** also score each trial's task adapters on test with the base in float32 */
+  float32Check: boolean;
 }
 
 /** One trial: all D tasks at one prior precision and one seed. */
@@ -240,6 +244,7 @@ function createBaseRunSpec(): RunSpec {
     fits: [],
     evaluateBase: false,
     execution: undefined,
+    float32Check: false,
   };
 }
 
@@ -271,6 +276,9 @@ export const RunSpec: MessageFns<RunSpec> = {
     }
     if (message.execution !== undefined) {
       Execution.encode(message.execution, writer.uint32(74).fork()).join();
+    }
+    if (message.float32Check !== false) {
+      writer.uint32(80).bool(message.float32Check);
     }
     return writer;
   },
@@ -360,6 +368,14 @@ export const RunSpec: MessageFns<RunSpec> = {
             message.execution = Execution.decode(reader, reader.uint32());
             continue;
           }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.float32Check = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -396,6 +412,7 @@ export const RunSpec: MessageFns<RunSpec> = {
     message.execution = (object.execution !== undefined && object.execution !== null)
       ? Execution.fromPartial(object.execution)
       : undefined;
+    message.float32Check = object.float32Check ?? false;
     return message;
   },
 };
