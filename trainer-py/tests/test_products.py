@@ -59,9 +59,10 @@ def test_nothing_is_recorded_for_autograd() -> None:
 
 @NEEDS_CUDA
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_on_a_graphics_card_16_bit_factors_are_not_rounded_again(dtype: torch.dtype) -> None:
+@pytest.mark.parametrize(("alpha", "beta"), [(1.0, 0.0), (0.25, 0.0), (0.25, 1.0)])
+def test_on_a_graphics_card_16_bit_factors_are_not_rounded_again(dtype: torch.dtype, alpha: float, beta: float) -> None:
     a, b = _factors(dtype, "cuda")
     flat = torch.full((B, N * M + 8), 7.0, device="cuda")
-    exact = 7.0 + 0.25 * (a.double() @ b.double())
-    bmm_into(_view(flat), a, b, alpha=0.25, beta=1.0)
+    exact = beta * 7.0 + alpha * (a.double() @ b.double())
+    bmm_into(_view(flat), a, b, alpha=alpha, beta=beta)
     torch.testing.assert_close(_view(flat).double(), exact, rtol=1e-6, atol=1e-5)

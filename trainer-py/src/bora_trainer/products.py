@@ -8,6 +8,8 @@ Shapes: B matrices, n rows, k summed, m columns.
 import torch
 from torch import Tensor
 
+# `torch.baddbmm` has an out_dtype too, which would spare a pass over the gradient, but in torch 2.13 its shape cannot be
+# inferred without running it, and with that nothing that calls it can be compiled.
 _NARROW = (torch.bfloat16, torch.float16)
 
 
@@ -24,9 +26,10 @@ def bmm_into(out_Bnm: Tensor, a_Bnk: Tensor, b_Bkm: Tensor, *, alpha: float = 1.
     with torch.no_grad():
         if a_Bnk.dtype == out_Bnm.dtype:
             return torch.baddbmm(out_Bnm, a_Bnk, b_Bkm, beta=beta, alpha=alpha, out=out_Bnm)
-        if out_Bnm.is_cuda and out_Bnm.dtype == torch.float32 and a_Bnk.dtype in _NARROW:
-            return torch.baddbmm(out_Bnm, a_Bnk, b_Bkm, torch.float32, beta=beta, alpha=alpha, out=out_Bnm)
-        product_Bnm = torch.bmm(a_Bnk, b_Bkm)
+        wide = out_Bnm.is_cuda and out_Bnm.dtype == torch.float32 and a_Bnk.dtype in _NARROW
+        if wide and beta == 0 and alpha == 1:
+            return torch.bmm(a_Bnk, b_Bkm, out_dtype=torch.float32, out=out_Bnm)
+        product_Bnm = torch.bmm(a_Bnk, b_Bkm, out_dtype=torch.float32) if wide else torch.bmm(a_Bnk, b_Bkm)
         if beta == 0:
             return torch.mul(product_Bnm.to(out_Bnm.dtype), alpha, out=out_Bnm)
         return out_Bnm.mul_(beta).add_(product_Bnm, alpha=alpha)
