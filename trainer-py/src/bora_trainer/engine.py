@@ -11,15 +11,16 @@ docs/method.md, section 2.
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from itertools import accumulate as running_sum
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bora_trainer import attention
 from bora_trainer.adapters.lora import AdaptedLinear, Lora
 from bora_trainer.cross_entropy import OutputEmbedding, nats_of_targets
 from bora_trainer.data.batches import PackedBatch
+from bora_trainer.device_batch import DeviceBatch, sent, widened
 from bora_trainer.errors import TrainerError
 from bora_trainer.frozen_prefix import FrozenPrefix
 from bora_trainer.models import LoadedModel
@@ -40,9 +41,15 @@ class Engine:
     the model's logits are not those of its output embedding.
     """
 
-    def __init__(self, loaded: LoadedModel, adapter: AdapterSpec, *, plain_attention: bool = False) -> None:
-        """`plain_attention`: the model's own, over whole rows with a mask, even where `attention` could do."""
+    def __init__(
+        self, loaded: LoadedModel, adapter: AdapterSpec, *, plain_attention: bool = False, buckets: bool = False
+    ) -> None:
+        """`plain_attention`: the model's own, over whole rows with a mask, even where `attention` could do.
+
+        `buckets`: micro-batches are padded so that few shapes occur (device_batch.py).
+        """
         self.loaded = loaded
+        self.buckets = buckets
         self.lora = Lora.of(loaded.model, adapter)
         self.layout = self.lora.layout
         self.parameters_per_row = self.layout.parameters
@@ -77,24 +84,25 @@ class Engine:
         factors = self._factors(rows_GP, span)
         if isinstance(span, slice):
             self._preset_gradients(factors, gradient_GP, span)
-        nats_M, row_M, _ = self._forward(batch, factors)
+        inputs, states = self._sent(batch)
+        nats_M = self._forward(inputs, states, factors)
         if nats_M.numel() > 0:
-            nats_M.backward(weights_N.to(nats_M)[row_M])
+            weights_N1 = F.pad(sent(weights_N, self._device).to(nats_M.dtype), (0, 1))
+            nats_M.backward(weights_N1.index_select(0, inputs.row_M))
         if not isinstance(span, slice):
             self._scatter_gradients(factors, gradient_GP, span)
-        nats_N = torch.zeros(len(row_index), dtype=torch.float64, device=self._device)
-        return nats_N.index_add_(0, row_M, nats_M.detach().double())
+        nats_N1 = torch.zeros(len(row_index) + 1, dtype=torch.float64, device=self._device)
+        return nats_N1.index_add_(0, inputs.row_M, nats_M.detach().double())[:-1]
 
     @torch.no_grad()
     def nats(self, rows_GP: Tensor | None, batch: PackedBatch, row_index: RowIndex) -> list[float]:
         """Nats of each document, in the order of `batch.documents`; `rows_GP` None: the base model alone."""
         self._check(batch, row_index)
         factors = None if rows_GP is None else self._factors(rows_GP, _span(row_index))
-        nats_M, row_M, segment_M = self._forward(batch, factors)
-        counts = [len(documents) for documents in batch.documents]
-        first_N = torch.tensor([0, *running_sum(counts)][:-1], device=self._device)
-        sums = torch.zeros(sum(counts), dtype=torch.float64, device=self._device)
-        return sums.index_add_(0, first_N[row_M] + segment_M, nats_M.double()).tolist()
+        inputs, states = self._sent(batch)
+        nats_M = self._forward(inputs, states, factors)
+        sums = torch.zeros(inputs.shape.documents + 1, dtype=torch.float64, device=self._device)
+        return sums.index_add_(0, inputs.document_M, nats_M.double()).tolist()[: sum(map(len, batch.documents))]
 
     @torch.no_grad()
     def states_below(self, batch: PackedBatch) -> Tensor:
@@ -102,7 +110,7 @@ class Engine:
         assert self.prefix is not None, "no layer lies below the adapters"
         self._check(batch, range(batch.tokens.shape[0]))
         with self.prefix.alone() as below:
-            self._hidden(batch.to(self._device), None)
+            self._hidden(DeviceBatch.of(batch).to(self._device), None)
         assert below.states is not None
         return below.states
 
@@ -165,37 +173,37 @@ class Engine:
             if leaf.grad is not None:
                 slot.view(gradient_GP).index_add_(0, rows.to(gradient_GP.device), leaf.grad)
 
-    def _forward(
-        self, batch: PackedBatch, factors: list[tuple[Tensor, Tensor]] | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Nats of the scored tokens, with the packed row and the document slot of each: three [M]."""
-        row_M, place_M = batch.scored.nonzero(
-            as_tuple=True
-        )  # on the CPU, where the batch lies: no waiting for the device
-        row_M, place_M = row_M.to(self._device), place_M.to(self._device)
-        from_states = nullcontext()
-        if self.prefix is not None and self._stored is not None:
-            from_states = self.prefix.passed_over(self._stored(batch))
-        batch = batch.to(self._device)
-        tokens, segments = batch.tokens, batch.segments
-        with from_states:
-            hidden_NTH = self._hidden(batch, factors)
-        nats_M = nats_of_targets(hidden_NTH[row_M, place_M - 1], tokens[row_M, place_M], self._output)
-        return nats_M, row_M, segments[row_M, place_M]
+    def _sent(self, batch: PackedBatch) -> tuple[DeviceBatch, Tensor | None]:
+        """What the device reads of a micro-batch, and the states below the adapters where they are stored."""
+        if self.buckets:
+            batch = widened(batch)
+        states = self._stored(batch) if self.prefix is not None and self._stored is not None else None
+        return DeviceBatch.of(batch, buckets=self.buckets).to(self._device), states
 
-    def _hidden(self, batch: PackedBatch, factors: list[tuple[Tensor, Tensor]] | None) -> Tensor:
+    def _forward(
+        self, inputs: DeviceBatch, states: Tensor | None, factors: list[tuple[Tensor, Tensor]] | None
+    ) -> Tensor:
+        """Nats of the scored tokens, [M]."""
+        from_states = nullcontext()
+        if states is not None:
+            assert self.prefix is not None
+            from_states = self.prefix.passed_over(states)
+        with from_states:
+            hidden_NTH = self._hidden(inputs, factors)
+        read_MH = hidden_NTH.flatten(0, 1).index_select(0, inputs.read_M)
+        return nats_of_targets(read_MH, inputs.target_M, self._output)
+
+    def _hidden(self, inputs: DeviceBatch, factors: list[tuple[Tensor, Tensor]] | None) -> Tensor:
         """The last hidden states, [N, T, H]."""
-        inputs = {"input_ids": batch.tokens, "position_ids": batch.positions, "use_cache": False}
+        read = {"input_ids": inputs.tokens_NT, "position_ids": inputs.positions_NT, "use_cache": False}
         for module, pair in zip(self._adapted, factors or [None] * len(self._adapted), strict=True):
             module.factors = pair
         try:
             if self.attends_documents:
-                with attention.attending(
-                    attention.DocumentLayout.of(batch.lengths, batch.tokens.shape[1], self._device)
-                ):
-                    return self._body(**inputs)[0]
-            mask = attention.plain_attention_mask(batch.segments, self.loaded.attention, self.loaded.dtype)
-            return self._body(**inputs, attention_mask=mask)[0]
+                with attention.attending(inputs.layout):
+                    return self._body(**read)[0]
+            mask = attention.plain_attention_mask(inputs.segments_NT, self.loaded.attention, self.loaded.dtype)
+            return self._body(**read, attention_mask=mask)[0]
         finally:
             for module in self._adapted:
                 module.factors = None

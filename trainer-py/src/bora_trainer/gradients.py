@@ -14,6 +14,7 @@ from torch import Tensor
 from bora_trainer.data import TaskData, pack
 from bora_trainer.data.micro_batches import PRICES, Rows, cells, micro_batches
 from bora_trainer.data.samplers import BatchSampler, TaskBatch, make_sampler
+from bora_trainer.device_batch import sent
 from bora_trainer.engine import Engine
 from bora_trainer.errors import TrainerError, is_out_of_memory
 from bora_trainer.hierarchical_adam import HierarchicalAdam
@@ -97,8 +98,8 @@ class Gradients:
         """Adds one micro-batch. Rows that are no neighbours are gathered: the engine reads views only."""
         rows_GP, gradient_GP = optimiser.rows_GP, optimiser.gradient_GP
         packed = pack([batch.documents for batch in part])
-        weights_N = torch.tensor([batch.weight for batch in part], device=gradient_GP.device)
-        index_N = torch.tensor(list(rows), device=gradient_GP.device)
+        weights_N = sent(torch.tensor([batch.weight for batch in part]), gradient_GP.device)
+        index_N = sent(torch.tensor(list(rows)), gradient_GP.device)
         if isinstance(rows, range):
             nats_N = self._engine.accumulate(rows_GP, gradient_GP, packed, rows, weights_N)
         else:

@@ -8,8 +8,8 @@ Shapes: B matrices, n rows, k summed, m columns.
 import torch
 from torch import Tensor
 
-# `torch.baddbmm` has an out_dtype too, which would spare a pass over the gradient, but in torch 2.13 its shape cannot be
-# inferred without running it, and with that nothing that calls it can be compiled.
+# `torch.baddbmm` has an out_dtype too, which would spare a pass over the gradient. In torch 2.13 its shape cannot be
+# inferred without running it, so nothing that calls it can be compiled.
 _NARROW = (torch.bfloat16, torch.float16)
 
 
