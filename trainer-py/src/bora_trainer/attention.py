@@ -145,6 +145,11 @@ def _for_transformers(
 AttentionInterface.register(NAME, _for_transformers)
 
 
+def leave_uncompiled() -> None:
+    """From now on a compiled layer calls this attention as it is: it asks for the micro-batch in hand."""
+    AttentionInterface.register(NAME, torch.compiler.disable(_for_transformers))
+
+
 @torch.no_grad()
 def install(model: PreTrainedModel) -> bool:
     """Lets `model` attend by `attend`, where that is what its own attention computes; else leaves it as it is.

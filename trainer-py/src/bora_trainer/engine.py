@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from bora_trainer import attention
 from bora_trainer.adapters.lora import AdaptedLinear, Lora
+from bora_trainer.compiled_layers import compile_layers, release
 from bora_trainer.cross_entropy import OutputEmbedding, nats_of_targets
 from bora_trainer.data.batches import PackedBatch
 from bora_trainer.device_batch import DeviceBatch, sent, widened
@@ -42,11 +43,18 @@ class Engine:
     """
 
     def __init__(
-        self, loaded: LoadedModel, adapter: AdapterSpec, *, plain_attention: bool = False, buckets: bool = False
+        self,
+        loaded: LoadedModel,
+        adapter: AdapterSpec,
+        *,
+        plain_attention: bool = False,
+        buckets: bool = False,
+        compiled: bool = False,
     ) -> None:
         """`plain_attention`: the model's own, over whole rows with a mask, even where `attention` could do.
 
-        `buckets`: micro-batches are padded so that few shapes occur (device_batch.py).
+        `buckets`: micro-batches are padded so that few shapes occur (device_batch.py). `compiled`: the layers run
+        through torch.compile (compiled_layers.py); raises `TrainerError("engine_unsupported")` where they cannot.
         """
         self.loaded = loaded
         self.buckets = buckets
@@ -62,6 +70,9 @@ class Engine:
         self._adapted = [self._adapt(name) for name in self.lora.modules]
         self.prefix = FrozenPrefix.of(loaded.model, self.lora.modules)
         self._stored: StoredStates | None = None
+        # Layers below the adapters are passed over once their states are stored; exchanged forwards stay uncompiled.
+        below = self.prefix.layers if self.prefix is not None else ()
+        self._compiled = compile_layers(loaded.model, self.lora.modules, beside=below) if compiled else []
 
     @property
     def output_embedding(self) -> OutputEmbedding:
@@ -123,6 +134,7 @@ class Engine:
 
     def close(self) -> None:
         """Gives the model its own modules and attention back."""
+        release(self._compiled)
         if self.attends_documents:
             attention.switch(self.loaded.model, self.loaded.attention)
         for name, adapted in zip(self.lora.modules, self._adapted, strict=True):
