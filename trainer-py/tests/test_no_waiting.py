@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from stand_in_recorder import Rerun
 from tiny_models import FAMILIES, adapter, documents, loaded, tiny_model
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
@@ -22,6 +23,7 @@ from bora_trainer.engine import Engine
 from bora_trainer.gradients import Gradients
 from bora_trainer.hierarchical_adam import HierarchicalAdam
 from bora_trainer.micro_batch_size import MicroBatchSize
+from bora_trainer.recorded_graphs import RecordedGraphs, Recorder
 from bora_trainer.spec import TrainSpec
 
 TASKS = 3
@@ -64,11 +66,14 @@ def tasks() -> list[TaskData]:
     return [TaskData(f"t{t}", f"t{t}", tuple(documents([5, 9, 3 + t, 7], t)), (), (), 0, 0) for t in range(TASKS)]
 
 
-def one_step(device: str, family: str, tau: float, **options: bool) -> Callable[[], Tensor]:
+def one_step(
+    device: str, family: str, tau: float, recorder: Recorder | None = None, **options: bool
+) -> Callable[[], Tensor]:
     """A whole step of two fits: draws, micro-batches, forward, backward, update. Built on the CPU, where it may ask."""
     engine = Engine(loaded(tiny_model(family)), adapter(family), **options)
     train = TrainSpec(9, 9, 9, 9, "groups", 16, 0, 0, 1e-3, 0, "constant", 0.9, 0.999, 1e-8)
-    gradients = Gradients(engine, tasks(), train, MicroBatchSize(4, 64), lambda: False)
+    graphs = None if recorder is None else RecordedGraphs(recorder, torch.device(device))
+    gradients = Gradients(engine, tasks(), train, MicroBatchSize(4, 64), lambda: False, graphs)
     nn.Module.to(engine.loaded.model, device)
     layer: Any = engine.loaded.model.get_output_embeddings()
     engine._output = OutputEmbedding(layer.weight, layer.bias, engine.output_embedding.softcap)
@@ -103,6 +108,15 @@ def test_nor_does_a_step_with_the_models_own_attention() -> None:
     step = one_step("meta", "opt", 3.0, plain_attention=True)
     with no_waiting():
         assert step().device.type == "meta"
+
+
+def test_nor_does_a_step_that_is_recorded_and_replayed() -> None:
+    recorder = Rerun()
+    step = one_step("meta", "llama-tied", 3.0, recorder, buckets=True)
+    with no_waiting():
+        for _ in range(3):
+            assert step().device.type == "meta"
+    assert "replayed" in recorder.told
 
 
 @pytest.mark.parametrize(

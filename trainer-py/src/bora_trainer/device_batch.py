@@ -30,14 +30,14 @@ def bucket(count: int, least: int = 1) -> int:
     return -(-count // step) * step
 
 
-def sent(tensor: Tensor, device: torch.device) -> Tensor:
-    """`tensor` of the CPU on `device`, without waiting for what the device still has to do.
+def pinned(tensor: Tensor, device: torch.device) -> Tensor:
+    """`tensor` in memory from which a copy to `device` does not wait; its allocator keeps it until the copy is done."""
+    return tensor.pin_memory() if device.type == "cuda" and tensor.device.type == "cpu" else tensor
 
-    From pageable memory the copy would wait. The allocator of pinned memory keeps the block until the copy is done.
-    """
-    if device.type == "cuda" and tensor.device.type == "cpu":
-        tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=True)
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """`tensor` of the CPU on `device`, without waiting for what the device still has to do."""
+    return pinned(tensor, device).to(device, non_blocking=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,12 +90,25 @@ class Engine:
 
         nats_n is the sum over the scored tokens of packed row n. Raises `TrainerError("document_too_long")`.
         """
-        self._check(batch, row_index)
+        assert len(row_index) == batch.tokens.shape[0], "one adapter row for each packed row"
+        inputs, states = self.prepared(batch)
+        inputs = inputs.to(self._device)
+        return self.accumulate_sent(rows_GP, gradient_GP, inputs, states, row_index, weights_N)
+
+    def accumulate_sent(
+        self,
+        rows_GP: Tensor,
+        gradient_GP: Tensor,
+        inputs: DeviceBatch,
+        states: Tensor | None,
+        row_index: RowIndex,
+        weights_N: Tensor,
+    ) -> Tensor:
+        """`accumulate` of what `prepared` gave and the device holds. Of the CPU nothing is read but sizes."""
         span = _span(row_index)
         factors = self._factors(rows_GP, span)
         if isinstance(span, slice):
             self._preset_gradients(factors, gradient_GP, span)
-        inputs, states = self._sent(batch)
         nats_M = self._forward(inputs, states, factors)
         if nats_M.numel() > 0:
             weights_N1 = F.pad(sent(weights_N, self._device).to(nats_M.dtype), (0, 1))
@@ -105,12 +118,24 @@ class Engine:
         nats_N1 = torch.zeros(len(row_index) + 1, dtype=torch.float64, device=self._device)
         return nats_N1.index_add_(0, inputs.row_M, nats_M.detach().double())[:-1]
 
+    def prepared(self, batch: PackedBatch) -> tuple[DeviceBatch, Tensor | None]:
+        """What the device is to read, still on the CPU; on the device the states below the adapters, where stored.
+
+        Raises as `accumulate`.
+        """
+        self._refuse_long_documents(batch)
+        if self.buckets:
+            batch = widened(batch)
+        states = self._stored(batch) if self.prefix is not None and self._stored is not None else None
+        return DeviceBatch.of(batch, buckets=self.buckets), states
+
     @torch.no_grad()
     def nats(self, rows_GP: Tensor | None, batch: PackedBatch, row_index: RowIndex) -> list[float]:
         """Nats of each document, in the order of `batch.documents`; `rows_GP` None: the base model alone."""
-        self._check(batch, row_index)
+        assert len(row_index) == batch.tokens.shape[0], "one adapter row for each packed row"
         factors = None if rows_GP is None else self._factors(rows_GP, _span(row_index))
-        inputs, states = self._sent(batch)
+        inputs, states = self.prepared(batch)
+        inputs = inputs.to(self._device)
         nats_M = self._forward(inputs, states, factors)
         sums = torch.zeros(inputs.shape.documents + 1, dtype=torch.float64, device=self._device)
         return sums.index_add_(0, inputs.document_M, nats_M.double()).tolist()[: sum(map(len, batch.documents))]
@@ -119,7 +144,7 @@ class Engine:
     def states_below(self, batch: PackedBatch) -> Tensor:
         """What enters the lowest adapted layer, [N, T, H]. Only where there is a `prefix`; raises as `alone` there."""
         assert self.prefix is not None, "no layer lies below the adapters"
-        self._check(batch, range(batch.tokens.shape[0]))
+        self._refuse_long_documents(batch)
         with self.prefix.alone() as below:
             self._hidden(DeviceBatch.of(batch).to(self._device), None)
         assert below.states is not None
@@ -155,8 +180,7 @@ class Engine:
                 "choose targets among the decoder layers' modules",
             )
 
-    def _check(self, batch: PackedBatch, row_index: RowIndex) -> None:
-        assert len(row_index) == batch.tokens.shape[0], "one adapter row for each packed row"
+    def _refuse_long_documents(self, batch: PackedBatch) -> None:
         longest = max((len(document.tokens) for row in batch.documents for document in row), default=0)
         if self._longest is not None and longest > self._longest:
             raise TrainerError(
@@ -184,13 +208,6 @@ class Engine:
         for slot, leaf in zip(self.layout.slots, leaves, strict=True):
             if leaf.grad is not None:
                 slot.view(gradient_GP).index_add_(0, rows.to(gradient_GP.device), leaf.grad)
-
-    def _sent(self, batch: PackedBatch) -> tuple[DeviceBatch, Tensor | None]:
-        """What the device reads of a micro-batch, and the states below the adapters where they are stored."""
-        if self.buckets:
-            batch = widened(batch)
-        states = self._stored(batch) if self.prefix is not None and self._stored is not None else None
-        return DeviceBatch.of(batch, buckets=self.buckets).to(self._device), states
 
     def _forward(
         self, inputs: DeviceBatch, states: Tensor | None, factors: list[tuple[Tensor, Tensor]] | None
