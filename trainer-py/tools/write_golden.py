@@ -23,6 +23,8 @@ EXECUTION = run_pb2.Execution(
     device="cpu",
     evaluation_tokens=1024,
     prefix_cache=True,
+    compile=True,
+    cuda_graph=True,
 )
 ARTIFACT = event_pb2.Artifact(path="trials/0a1b/manifest.json", size=1234, sha256="ab" * 32)
 FAILURE = event_pb2.Failure(
@@ -128,6 +130,7 @@ def run_spec() -> run_pb2.RunSpec:
         fits=[run_pb2.Fit(trial_id=f"trial-{i}", tau=tau, seed=2**32 - 1) for i, tau in enumerate(taus)],
         evaluate_base=True,
         execution=EXECUTION,
+        engine=run_pb2.EngineSpec(compile=True, cuda_graph=True),
     )
 
 

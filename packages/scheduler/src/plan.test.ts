@@ -28,6 +28,11 @@ describe("plan", () => {
     expect(ids(experiment({ taus: [1000] }), inspected, unlimited)).toEqual([whole[1]]);
   });
 
+  it("gives the same ids whatever way of computing the same numbers is asked for", () => {
+    const otherwise = { ...experiment(), engine: { compile: true, cudaGraph: true } };
+    expect(ids(otherwise, inspected, unlimited)).toEqual(ids(experiment(), inspected, unlimited));
+  });
+
   it("names a sweep after its experiment and its trials, not after its packs", () => {
     const { sweepId } = plan(experiment(), inspected, unlimited);
     expect(sweepId).toMatch(/^plays-[0-9a-f]{8}$/);

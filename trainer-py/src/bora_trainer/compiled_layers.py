@@ -16,6 +16,7 @@ from torch import nn
 
 from bora_trainer import attention
 from bora_trainer.adapters.lora import AdaptedLinear
+from bora_trainer.engine_support import refuse_without_compiler
 from bora_trainer.errors import TrainerError
 from bora_trainer.frozen_prefix import layer_list
 
@@ -32,7 +33,7 @@ def compile_layers(
     Nothing is compiled before a layer's first call. Raises `TrainerError("engine_unsupported")` where no compiler is
     found, or the adapted modules lie outside one list of layers.
     """
-    _refuse_without_compiler(next(model.parameters()).device)
+    refuse_without_compiler(next(model.parameters()).device.type)
     name = layer_list(modules)
     layers = model.get_submodule(name) if name is not None else None
     if not isinstance(layers, nn.ModuleList):
@@ -62,20 +63,3 @@ def release(layers: Collection[nn.Module]) -> None:
         for module in layer.modules():
             if isinstance(module, AdaptedLinear):
                 module.__dict__.pop("forward", None)
-
-
-def _refuse_without_compiler(device: torch.device) -> None:
-    from torch._inductor import exc
-    from torch._inductor.cpp_builder import get_cpp_compiler
-    from torch.utils._triton import has_triton
-
-    if device.type == "cuda" and not has_triton():
-        raise TrainerError("engine_unsupported", "engine.compile: Triton is not installed", "leave engine.compile out")
-    try:
-        get_cpp_compiler()
-    except exc.InvalidCxxCompiler as missing:
-        raise TrainerError(
-            "engine_unsupported",
-            "engine.compile: no C++ compiler is on this machine",
-            "install g++, or leave engine.compile out",
-        ) from missing

@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from bora_trainer.errors import TrainerError
+from bora_trainer.engine_support import refuse_without_graphs
 
 Work = Callable[[Sequence[Tensor]], Tensor]
 Replay = Callable[[], Tensor]
@@ -110,13 +110,3 @@ class CudaGraphs:
             return result
 
         return replay
-
-
-def refuse_without_graphs(device_type: str) -> None:
-    """Raises `TrainerError("engine_unsupported")` unless the device is a graphics card of CUDA."""
-    if device_type != "cuda":
-        raise TrainerError(
-            "engine_unsupported",
-            f"engine.cudaGraph on {device_type}: only CUDA records graphs",
-            "leave engine.cudaGraph out, or run where a graphics card is",
-        )

@@ -88,7 +88,19 @@ export interface RunSpec {
   /** also score the base model without adapters on validation and test */
   evaluateBase: boolean;
   /** empty on the first attempt; afterwards what the first attempt chose */
-  execution: Execution | undefined;
+  execution:
+    | Execution
+    | undefined;
+  /** read by the first attempt; its execution keeps it */
+  engine: EngineSpec | undefined;
+}
+
+/** Other ways of computing the same numbers, to rounding. Refused where the machine has them not. */
+export interface EngineSpec {
+  /** decoder layers through torch.compile */
+  compile: boolean;
+  /** micro-batches as recorded CUDA graphs */
+  cudaGraph: boolean;
 }
 
 /** One trial: all D tasks at one prior precision and one seed. */
@@ -112,6 +124,9 @@ export interface Execution {
   prefixCache: boolean;
   /** of a micro-batch without gradients; 0: as many as suit the device */
   evaluationTokens: number;
+  /** as in EngineSpec */
+  compile: boolean;
+  cudaGraph: boolean;
 }
 
 export interface ModelSource {
@@ -240,6 +255,7 @@ function createBaseRunSpec(): RunSpec {
     fits: [],
     evaluateBase: false,
     execution: undefined,
+    engine: undefined,
   };
 }
 
@@ -271,6 +287,9 @@ export const RunSpec: MessageFns<RunSpec> = {
     }
     if (message.execution !== undefined) {
       Execution.encode(message.execution, writer.uint32(74).fork()).join();
+    }
+    if (message.engine !== undefined) {
+      EngineSpec.encode(message.engine, writer.uint32(82).fork()).join();
     }
     return writer;
   },
@@ -360,6 +379,14 @@ export const RunSpec: MessageFns<RunSpec> = {
             message.execution = Execution.decode(reader, reader.uint32());
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.engine = EngineSpec.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -396,6 +423,76 @@ export const RunSpec: MessageFns<RunSpec> = {
     message.execution = (object.execution !== undefined && object.execution !== null)
       ? Execution.fromPartial(object.execution)
       : undefined;
+    message.engine = (object.engine !== undefined && object.engine !== null)
+      ? EngineSpec.fromPartial(object.engine)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseEngineSpec(): EngineSpec {
+  return { compile: false, cudaGraph: false };
+}
+
+export const EngineSpec: MessageFns<EngineSpec> = {
+  encode(message: EngineSpec, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.compile !== false) {
+      writer.uint32(8).bool(message.compile);
+    }
+    if (message.cudaGraph !== false) {
+      writer.uint32(16).bool(message.cudaGraph);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EngineSpec {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEngineSpec();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.compile = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.cudaGraph = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<EngineSpec>): EngineSpec {
+    return EngineSpec.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EngineSpec>): EngineSpec {
+    const message = createBaseEngineSpec();
+    message.compile = object.compile ?? false;
+    message.cudaGraph = object.cudaGraph ?? false;
     return message;
   },
 };
@@ -488,6 +585,8 @@ function createBaseExecution(): Execution {
     device: "",
     prefixCache: false,
     evaluationTokens: 0,
+    compile: false,
+    cudaGraph: false,
   };
 }
 
@@ -513,6 +612,12 @@ export const Execution: MessageFns<Execution> = {
     }
     if (message.evaluationTokens !== 0) {
       writer.uint32(56).uint32(message.evaluationTokens);
+    }
+    if (message.compile !== false) {
+      writer.uint32(64).bool(message.compile);
+    }
+    if (message.cudaGraph !== false) {
+      writer.uint32(72).bool(message.cudaGraph);
     }
     return writer;
   },
@@ -586,6 +691,22 @@ export const Execution: MessageFns<Execution> = {
             message.evaluationTokens = reader.uint32();
             continue;
           }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.compile = reader.bool();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.cudaGraph = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -610,6 +731,8 @@ export const Execution: MessageFns<Execution> = {
     message.device = object.device ?? "";
     message.prefixCache = object.prefixCache ?? false;
     message.evaluationTokens = object.evaluationTokens ?? 0;
+    message.compile = object.compile ?? false;
+    message.cudaGraph = object.cudaGraph ?? false;
     return message;
   },
 };
