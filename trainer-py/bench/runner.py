@@ -12,7 +12,7 @@ from bench.cells import Cell
 from bench.contestants import Contestant, Setting
 from bench.contestants.batched import GroupedGemm, SliceLoop
 from bench.contestants.floor import Floor
-from bench.contestants.ours import Ours
+from bench.contestants.ours import ON_A_CARD, Ours
 from bench.contestants.published import Published, Steelman
 from bench.contestants.sequential import PeftBestBatch, PeftSequential
 from bench.roofline import Roofline, operations_per_token
@@ -39,7 +39,8 @@ def run_cell(cell: Cell, dtype: Dtype, device: str, rule: Rule) -> dict[str, Any
         return facts
     setting = setting_of(cell, dtype, device)
     roofline = Roofline.measure(setting.dtype, device)
-    contestants = [make(setting) for make in CONTESTANTS]
+    makers = CONTESTANTS if device == "cpu" else (*CONTESTANTS, *ON_A_CARD)
+    contestants = [make(setting) for make in makers]
     timings = measure(contestants, rule, device)
     operations = operations_per_token(cell, _parameters_per_row(cell))
     found = {one.name: _contestant(one, timings[one.name], cell, operations / roofline.operations)

@@ -18,6 +18,9 @@ def line(cell: dict[str, Any]) -> str:
         return f"{cell['name']}: skipped, {cell['skipped']}"
     ours = cell["contestants"]["ours"]
     ratios = ", ".join(f"{rival} {speed_up(cell, rival):.2f}x" for rival in RIVALS)
+    ways = [f"{name} {found['tokens_per_second']:,.0f} tokens/s" for name, found in cell["contestants"].items()
+            if name.startswith("ours, ")]  # fmt: skip
+    ratios = ", ".join([ratios, *ways])
     words = f"{cell['name']}: {ours['tokens_per_second']:,.0f} tokens/s, {share_of_floor(cell):.0%} of the floor; "
     return words + ratios + "".join(f"  <-- {mark}" for mark in [marks(cell)] if mark)
 

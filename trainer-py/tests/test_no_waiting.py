@@ -67,10 +67,17 @@ def tasks() -> list[TaskData]:
 
 
 def one_step(
-    device: str, family: str, tau: float, recorder: Recorder | None = None, **options: bool
+    device: str,
+    family: str,
+    tau: float,
+    recorder: Recorder | None = None,
+    dtype: torch.dtype = torch.float32,
+    **options: bool,
 ) -> Callable[[], Tensor]:
     """A whole step of two fits: draws, micro-batches, forward, backward, update. Built on the CPU, where it may ask."""
-    engine = Engine(loaded(tiny_model(family)), adapter(family), **options)
+    model = tiny_model(family)
+    nn.Module.to(model, dtype)
+    engine = Engine(loaded(model), adapter(family), **options)
     train = TrainSpec(9, 9, 9, 9, "groups", 16, 0, 0, 1e-3, 0, "constant", 0.9, 0.999, 1e-8)
     graphs = None if recorder is None else RecordedGraphs(recorder, torch.device(device))
     gradients = Gradients(engine, tasks(), train, MicroBatchSize(4, 64), lambda: False, graphs)
@@ -100,6 +107,12 @@ def test_a_step_asks_the_device_nothing(family: str, buckets: bool) -> None:
 @pytest.mark.parametrize("tau", [0.0, float("inf")])
 def test_nor_does_a_step_at_the_limits_of_tau(tau: float) -> None:
     step = one_step("meta", "llama-tied", tau)
+    with no_waiting():
+        assert step().device.type == "meta"
+
+
+def test_nor_does_a_step_with_a_base_in_bfloat16_and_rows_in_float32() -> None:
+    step = one_step("meta", "llama-tied", 3.0, dtype=torch.bfloat16)
     with no_waiting():
         assert step().device.type == "meta"
 
