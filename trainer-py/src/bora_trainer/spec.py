@@ -98,10 +98,6 @@ class EngineSpec:
     compile: bool = False
     cuda_graph: bool = False
 
-    @classmethod
-    def from_proto(cls, message: run_pb2.EngineSpec) -> "EngineSpec":
-        return cls(message.compile, message.cuda_graph)
-
 
 @dataclass(frozen=True, slots=True)
 class Execution:
@@ -396,5 +392,5 @@ class RunSpec:
             message.run_id, ModelSource.from_proto(message.model), data, AdapterSpec.from_proto(message.adapter),
             PriorSpec.from_proto(message.prior), train, fits, message.evaluate_base,
             Execution.from_proto(message.execution) if message.HasField("execution") else None,
-            EngineSpec.from_proto(message.engine),
+            EngineSpec(message.engine.compile, message.engine.cuda_graph),
         )  # fmt: skip
