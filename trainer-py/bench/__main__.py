@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from bench import gate, render, table, timing
-from bench.cells import Cell, large_cells, quick_cells, small_cells
+from bench.cells import Cell, gpu_cells, large_cells, quick_cells, small_cells
 from bench.machine import commit, machine, software
 from bench.results import Results, ResumeRefused
 from bench.runner import run_cell
@@ -29,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not cells:
         return _refuse(f"no cell's name has {options.only!r} in it", "names look like 'hidden-128 D25 K1 T128 r16'")
     device = default_device()
+    if options.cells == "gpu" and device == "cpu":
+        return _refuse("--cells gpu: no graphics card of CUDA is here", "run it where one is, or leave --cells out")
     torch.set_num_threads(available_threads())
     try:
         dtype, reason = choose_dtype(options.dtype, device)
@@ -61,9 +63,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one cell of each regime and fewer samples, 3 minutes")
-    parser.add_argument("--cells", choices=("small", "large", "all"), default="all", help="which shapes (default: all)")
+    parser.add_argument("--cells", choices=("small", "large", "all", "gpu"), default="all",
+                        help="which shapes (default: all of small and large; gpu needs a graphics card)")  # fmt: skip
     parser.add_argument("--only", default="", metavar="NAME", help="cells whose name has this in it")
     parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), default="auto", help="of the frozen base")
+    parser.add_argument("--rivals", choices=("all", "none"), default="all", help="none: ours beside the floor alone")
     parser.add_argument("--json", type=Path, metavar="FILE", help="written after every cell")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="the table as markdown")
     parser.add_argument("--resume", action="store_true", help="go on with the --json file of an earlier run")
@@ -78,15 +82,19 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def chosen_cells(options: argparse.Namespace) -> list[Cell]:
     if options.quick:
         cells = list(quick_cells())
+    elif options.cells == "gpu":
+        cells = list(gpu_cells())
     else:
         cells = [*(small_cells() if options.cells != "large" else ()),
                  *(large_cells() if options.cells != "small" else ())]  # fmt: skip
     return [cell for cell in cells if options.only in cell.name]
 
 
-def rule_of(cell: Cell, quick: bool) -> timing.Rule:
+def rule_of(cell: Cell, quick: bool, device: str) -> timing.Rule:
     if quick:
         return timing.QUICK
+    if device != "cpu":
+        return timing.CARD
     return timing.SMALL if cell.shape.small else timing.LARGE
 
 
@@ -111,13 +119,15 @@ def _gate(dtype: torch.dtype, device: str) -> list[dict[str, object]]:
 
 def _measure(cells: Sequence[Cell], results: Results, options: argparse.Namespace, device: str) -> None:
     done = results.done()
-    for rule in dict.fromkeys(rule_of(cell, options.quick) for cell in cells):
+    for rule in dict.fromkeys(rule_of(cell, options.quick, device) for cell in cells):
         print(f"\nsteps: {rule}", flush=True)
     for cell in cells:
         if cell.name in done:
             continue
         began = time.monotonic()
-        found = run_cell(cell, results.header["dtype"], device, rule_of(cell, options.quick))
+        found = run_cell(
+            cell, results.header["dtype"], device, rule_of(cell, options.quick, device), rivals=options.rivals == "all"
+        )
         results.cells.append(found)
         print(table.line(found), f" [{time.monotonic() - began:.0f} s]", flush=True)
         if options.json:

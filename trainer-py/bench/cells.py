@@ -70,6 +70,11 @@ def large_cells() -> Iterator[Cell]:
         yield Cell(SHAPES["smollm2-135m"], tasks, fits, tokens, 16)
 
 
+def gpu_cells() -> Iterator[Cell]:
+    """The shape of OPT-350m, 25 tasks, 8,200 tokens a step: where a graphics card is at work."""
+    yield Cell(SHAPES["opt-350m"], 25, 1, 328, 16)
+
+
 def quick_cells() -> Iterator[Cell]:
     """One cell of each regime: what --quick measures."""
     tiny = SHAPES["hidden-128"]

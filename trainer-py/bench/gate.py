@@ -16,7 +16,7 @@ from torch import Tensor
 from bench.cells import Cell
 from bench.contestants import EPSILON, LEARNING_RATE, Maker, Setting, Trainer
 from bench.contestants.batched import GroupedGemm, SliceLoop
-from bench.contestants.ours import Ours
+from bench.contestants.ours import ON_A_CARD, Ours
 from bench.contestants.parameters import mean_loss
 from bench.contestants.published import Published, Steelman, lora_config, peft_parameters
 from bench.contestants.sequential import PeftSequential
@@ -74,8 +74,20 @@ def checks(dtype: torch.dtype, device: str = "cpu", rivals: dict[str, Maker] | N
     peft_GP = torch.stack([_peft_gradient(setting, row, rows_GP[row]) for row in range(cell.rows)])
     yield Check("ours: gradients, a PEFT model for each row", relative_error(found_GP, peft_GP), bound)
     yield from _trajectories(dtype, device)
+    if device != "cpu":
+        yield from (_same_again(maker, setting, rows_GP, found_GP) for maker in ON_A_CARD)
     for name, maker in (RIVALS if rivals is None else rivals).items():
         yield from _rival_checks(name, maker, setting, rows_GP)
+
+
+def _same_again(maker: type[Ours], setting: Setting, rows_GP: Tensor, expected_GP: Tensor) -> Check:
+    """Gradients of the other ways of computing; the third time, so that a graph is replayed."""
+    other = maker(setting)
+    other.load(rows_GP)
+    found_GP = [other.gradients() for _ in range(3)][-1]
+    return Check(
+        f"{other.name}: gradients, ours", relative_error(found_GP, expected_GP), _GRADIENT_BOUND[setting.dtype]
+    )
 
 
 def random_rows(setting: Setting) -> Tensor:

@@ -17,6 +17,9 @@ from bench.cells import Cell
 
 _SIZES = {"cpu": (768, 1536), "cuda": (4096, 8192)}
 _SECONDS = 0.15
+# Of a weight and step: read forward and backward, its gradient written and read, offset and both moments read and
+# written, the weight itself written; 4 bytes each.
+_WEIGHT_BYTES = 44
 _COPY_BYTES = 256 * 2**20  # past every cache
 
 
@@ -38,6 +41,14 @@ class Roofline:
         source = torch.ones(_COPY_BYTES, dtype=torch.uint8, device=device)
         target = torch.empty_like(source)
         return cls(operations, 2 * _COPY_BYTES * _best_rate(lambda: target.copy_(source), device))
+
+    def beside_the_base(self, cell: Cell, parameters_per_row: int) -> float:
+        """Seconds that the adapters' own operations and the traffic of their weights take at best, a step.
+
+        What ours can reach of the floor follows: no trainer of adapters is spared them.
+        """
+        weights = cell.rows * parameters_per_row
+        return 6 * parameters_per_row * cell.tokens_per_step / self.operations + _WEIGHT_BYTES * weights / self.copied
 
     def to_json(self) -> dict[str, Any]:
         return {"operations_per_second": self.operations, "copied_bytes_per_second": self.copied}

@@ -12,7 +12,7 @@ from bench.cells import Cell
 from bench.contestants import Contestant, Setting
 from bench.contestants.batched import GroupedGemm, SliceLoop
 from bench.contestants.floor import Floor
-from bench.contestants.ours import Ours
+from bench.contestants.ours import ON_A_CARD, Ours
 from bench.contestants.published import Published, Steelman
 from bench.contestants.sequential import PeftBestBatch, PeftSequential
 from bench.roofline import Roofline, operations_per_token
@@ -29,8 +29,8 @@ CONTESTANTS: tuple[Callable[[Setting], Contestant], ...] = (
 )  # fmt: skip
 
 
-def run_cell(cell: Cell, dtype: Dtype, device: str, rule: Rule) -> dict[str, Any]:
-    """The cell as it stands in the file; of a skipped one the reason alone."""
+def run_cell(cell: Cell, dtype: Dtype, device: str, rule: Rule, *, rivals: bool = True) -> dict[str, Any]:
+    """The cell as it stands in the file; of a skipped one the reason alone. Without `rivals` the floor and ours."""
     facts: dict[str, Any] = {
         "name": cell.name, "shape": cell.shape.name, "tasks": cell.tasks, "fits": cell.fits, "tokens": cell.tokens,
         "rank": cell.rank, "skipped": cell.skipped,
@@ -39,9 +39,13 @@ def run_cell(cell: Cell, dtype: Dtype, device: str, rule: Rule) -> dict[str, Any
         return facts
     setting = setting_of(cell, dtype, device)
     roofline = Roofline.measure(setting.dtype, device)
-    contestants = [make(setting) for make in CONTESTANTS]
+    makers = CONTESTANTS if rivals else CONTESTANTS[:2]
+    if device != "cpu":
+        makers = (*makers, *ON_A_CARD)
+    contestants = [make(setting) for make in makers]
     timings = measure(contestants, rule, device)
-    operations = operations_per_token(cell, _parameters_per_row(cell))
+    parameters = _parameters_per_row(cell)
+    operations = operations_per_token(cell, parameters)
     found = {one.name: _contestant(one, timings[one.name], cell, operations / roofline.operations)
              for one in contestants}  # fmt: skip
     del contestants
@@ -50,6 +54,7 @@ def run_cell(cell: Cell, dtype: Dtype, device: str, rule: Rule) -> dict[str, Any
         "rows_per_micro_batch": setting.rows_per_micro_batch,
         "rule": str(rule),
         "roofline": {**roofline.to_json(), "tokens_per_second": roofline.operations / operations},
+        "at_most": timings["floor"].median / (timings["floor"].median + roofline.beside_the_base(cell, parameters)),
         "contestants": found,
     }
 

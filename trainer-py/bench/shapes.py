@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel
+from transformers import AutoModelForCausalLM, LlamaConfig, OPTConfig, PreTrainedConfig, PreTrainedModel
 
 from bora_trainer.models import LoadedModel
 from bora_trainer.spec import AdapterSpec
@@ -31,7 +31,7 @@ class Shape:
     vocabulary: int
     small: bool = True
 
-    def config(self) -> LlamaConfig:
+    def config(self) -> PreTrainedConfig:
         sizes: dict[str, Any] = {
             "vocab_size": self.vocabulary,
             "hidden_size": self.hidden,
@@ -68,6 +68,32 @@ class Shape:
         return self.layers * 6 * self.hidden * (length + 1)
 
 
+@dataclass(frozen=True, slots=True)
+class OptShape(Shape):
+    """OPT keeps its vocabulary in vectors of `embedding`, two of its own products lead from and to them."""
+
+    embedding: int = 512
+
+    def config(self) -> OPTConfig:
+        sizes: dict[str, Any] = {
+            "vocab_size": self.vocabulary,
+            "hidden_size": self.hidden,
+            "ffn_dim": self.intermediate,
+            "num_hidden_layers": self.layers,
+            "num_attention_heads": self.heads,
+            "max_position_embeddings": 2048,
+            "word_embed_proj_dim": self.embedding,
+            "do_layer_norm_before": False,
+            "init_std": 0.05,
+        }
+        return OPTConfig(**sizes)
+
+    @property
+    def matmul_parameters(self) -> int:
+        layer = 4 * self.hidden * self.hidden + 2 * self.hidden * self.intermediate
+        return self.layers * layer + self.embedding * (self.vocabulary + 2 * self.hidden)
+
+
 def adapter(rank: int, layers: tuple[int, ...] = ()) -> AdapterSpec:
     """`layers`: those that hold adapters; none named: all."""
     return AdapterSpec("lora", rank, ALPHA, TARGETS, layers)
@@ -87,5 +113,6 @@ SHAPES = {
         Shape("hidden-256", 256, 4, 4, 4, 704, 4096),
         Shape("smollm2-135m", 576, 30, 9, 3, 1536, 49152, small=False),
         Shape("opt-350m-like", 1024, 24, 16, 16, 2736, 50272, small=False),
+        OptShape("opt-350m", 1024, 24, 16, 16, 4096, 50272, small=False),
     )
 }

@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.results import RIVALS, lost_to, measured, share_of_floor, speed_up
 
-COLUMNS = ("cell", "tokens/s", "of floor", "MFU", *RIVALS, "")
+COLUMNS = ("cell", "tokens/s", "of floor", "at most", "MFU", *RIVALS, "")
 FLOOR_SHARE = 0.85  # what small shapes with 5 tasks or more are to reach; the large one 0.9
 LARGE_FLOOR_SHARE = 0.9
 
@@ -17,9 +17,16 @@ def line(cell: dict[str, Any]) -> str:
     if cell["skipped"]:
         return f"{cell['name']}: skipped, {cell['skipped']}"
     ours = cell["contestants"]["ours"]
-    ratios = ", ".join(f"{rival} {speed_up(cell, rival):.2f}x" for rival in RIVALS)
-    words = f"{cell['name']}: {ours['tokens_per_second']:,.0f} tokens/s, {share_of_floor(cell):.0%} of the floor; "
-    return words + ratios + "".join(f"  <-- {mark}" for mark in [marks(cell)] if mark)
+    ratios = ", ".join(f"{rival} {speed_up(cell, rival):.2f}x" for rival in RIVALS if rival in cell["contestants"])
+    ways = [f"{name} {found['tokens_per_second']:,.0f} tokens/s" for name, found in cell["contestants"].items()
+            if name.startswith("ours, ")]  # fmt: skip
+    ratios = ", ".join([*([ratios] if ratios else []), *ways])
+    share = f"{share_of_floor(cell):.0%} of the floor, at most {cell['at_most']:.0%}"
+    return (
+        f"{cell['name']}: {ours['tokens_per_second']:,.0f} tokens/s, {share}; "
+        + ratios
+        + "".join(f"  <-- {mark}" for mark in [marks(cell)] if mark)
+    )
 
 
 def marks(cell: dict[str, Any]) -> str:
@@ -35,9 +42,17 @@ def _below_floor(cell: dict[str, Any]) -> list[str]:
 
 def row(cell: dict[str, Any]) -> list[str]:
     ours = cell["contestants"]["ours"]
-    ratios = [f"{speed_up(cell, rival):.2f}" for rival in RIVALS]
+    ratios = [f"{speed_up(cell, rival):.2f}" if rival in cell["contestants"] else "-" for rival in RIVALS]
     share = f"{share_of_floor(cell):.0%}"
-    return [cell["name"], f"{ours['tokens_per_second']:,.0f}", share, f"{ours['mfu']:.0%}", *ratios, marks(cell)]
+    return [
+        cell["name"],
+        f"{ours['tokens_per_second']:,.0f}",
+        share,
+        f"{cell['at_most']:.0%}",
+        f"{ours['mfu']:.0%}",
+        *ratios,
+        marks(cell),
+    ]
 
 
 def table(cells: Sequence[dict[str, Any]]) -> str:

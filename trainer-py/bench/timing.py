@@ -41,6 +41,7 @@ class Rule:
 
 SMALL = Rule(repeats=3, rounds=10, slow_rounds=4, slow_seconds=0.5, warmups=2)
 LARGE = Rule(repeats=1, rounds=5, slow_rounds=5, slow_seconds=0.0, warmups=1)
+CARD = Rule(repeats=3, rounds=10, slow_rounds=10, slow_seconds=0.0, warmups=10)
 QUICK = Rule(repeats=1, rounds=10, slow_rounds=3, slow_seconds=0.2, warmups=1)
 
 

@@ -44,7 +44,7 @@ def test_output_and_gradients_equal_masked_attention(rows, products, softcap, ke
     query, key, value = leaf(6), leaf(2), leaf(2)
     wanted = torch.randn(len(rows), width, 6, 8, generator=generator, dtype=torch.float64)
     wanted = wanted * (segments >= 0)[:, :, None, None]
-    layout = DocumentLayout.of(rows, width, torch.device("cpu"))
+    layout = DocumentLayout.of(rows, width)
     found = attend(query, key, value, layout, scaling=scaling, softcap=softcap, products=products)
     gradients = torch.autograd.grad((found * wanted).sum(), (query, key, value))
 
@@ -61,13 +61,13 @@ def test_output_and_gradients_equal_masked_attention(rows, products, softcap, ke
 
 
 def test_documents_of_one_length_need_no_indices() -> None:
-    assert DocumentLayout.of([[4, 4], [4, 4]], 8, torch.device("cpu")).place_M is None
-    assert DocumentLayout.of([[4, 4], [4]], 8, torch.device("cpu")).place_M is not None
+    assert DocumentLayout.of([[4, 4], [4, 4]], 8).place_M is None
+    assert DocumentLayout.of([[4, 4], [4]], 8).place_M is not None
 
 
 def test_padding_within_a_class_is_bounded() -> None:
     rows = [[length] for length in range(1, 300, 7)]
-    layout = DocumentLayout.of(rows, 300, torch.device("cpu"))
+    layout = DocumentLayout.of(rows, 300)
     assert sum(documents for documents, _ in layout.classes) == len(rows)
     assert len(layout.classes) < 10
     assert sum(documents * length for documents, length in layout.classes) < 1.3 * sum(row[0] for row in rows)

@@ -5,10 +5,11 @@ import math
 
 import pytest
 import torch
+from torch._inductor import config as inductor
 
 from bora_trainer import device
 from bora_trainer.errors import TrainerError
-from bora_trainer.spec import Execution
+from bora_trainer.spec import EngineSpec, Execution
 
 MIB = 2**20
 
@@ -20,9 +21,15 @@ def plain_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_bf16": False, "amx_bf16": False})
 
 
-def choose(requested: str = "auto", chosen: Execution | None = None, rows: int = 30, **sizes: int) -> Execution:
+def choose(
+    requested: str = "auto",
+    chosen: Execution | None = None,
+    rows: int = 30,
+    engine: EngineSpec = EngineSpec(),  # noqa: B008 - frozen
+    **sizes: int,
+) -> Execution:
     sizes = {"tokens_per_row": 96, "activation_bytes_per_token": MIB} | sizes
-    return device.choose_execution(requested, chosen, rows=rows, **sizes)  # pyright: ignore[reportArgumentType]
+    return device.choose_execution(requested, chosen, rows=rows, engine=engine, **sizes)  # pyright: ignore[reportArgumentType]
 
 
 def rates(monkeypatch: pytest.MonkeyPatch, bfloat16: float) -> None:
@@ -59,6 +66,31 @@ def test_what_an_earlier_attempt_chose_is_kept_or_refused() -> None:
     with pytest.raises(TrainerError) as raised:
         choose("auto", dataclasses.replace(earlier, device="cuda:0"))
     assert raised.value.code == "device_error" and raised.value.domain == "infra"
+
+
+@pytest.mark.usefixtures("plain_cpu")
+def test_graphs_are_refused_without_a_graphics_card_whether_asked_for_now_or_by_an_earlier_attempt() -> None:
+    graphs = EngineSpec(cuda_graph=True)
+    earlier = dataclasses.replace(choose("float32"), engine=graphs)
+    for refused in (lambda: choose("float32", engine=graphs), lambda: choose("float32", earlier)):
+        with pytest.raises(TrainerError, match="engine.cudaGraph on cpu") as raised:
+            refused()
+        assert raised.value.code == "engine_unsupported" and raised.value.domain == "user"
+
+
+@pytest.mark.usefixtures("plain_cpu")
+def test_compiled_layers_are_refused_without_a_compiler() -> None:
+    absent = inductor.patch({"cpp.cxx": ("no-such-compiler",)})
+    with absent, pytest.raises(TrainerError, match="engine.compile") as raised:
+        choose("float32", engine=EngineSpec(compile=True))
+    assert raised.value.code == "engine_unsupported"
+
+
+@pytest.mark.usefixtures("plain_cpu")
+def test_the_first_attempts_engine_is_kept() -> None:
+    earlier = choose("float32")
+    assert earlier.engine == EngineSpec()
+    assert choose("float32", earlier, engine=EngineSpec(cuda_graph=True)) == earlier
 
 
 @pytest.mark.usefixtures("plain_cpu")

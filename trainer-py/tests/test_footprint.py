@@ -23,11 +23,12 @@ def footprint_of(tiny: Tiny) -> tuple[Footprint, Engine]:
 
 @pytest.mark.parametrize("taus", [(0.0,), (0.0, 1.0, 10.0)])
 def test_rows_and_fits_are_the_training_state(tiny: Tiny, taus: tuple[float, ...]):
-    """Every tensor of the optimiser and of the best step, counted on the state of a run."""
+    """Every tensor of weights of the optimiser and of the best step, counted on the state of a run."""
     found, engine = footprint_of(tiny)
     spec, dataset = tiny.spec(taus), tiny.dataset()
     state = TrainingState(spec, spec.fits, engine, dataset)
     held = [value for value in vars(state.optimiser).values() if isinstance(value, torch.Tensor)]
+    held = [value for value in held if value.is_floating_point()]  # 8 bytes a fit tell whether it failed
     expected = storage_bytes([*held, state.best_rows_KDP, state.best_mean_KP])
     assert len(taus) * (found.per_fit + len(dataset.tasks) * found.per_row) == expected
 

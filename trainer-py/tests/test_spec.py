@@ -8,7 +8,7 @@ from texts import run_message
 
 from bora.trainer.v1 import run_pb2
 from bora_trainer.errors import TrainerError
-from bora_trainer.spec import DataSpec, Execution, RunSpec, TableSource
+from bora_trainer.spec import DataSpec, EngineSpec, Execution, RunSpec, TableSource
 
 Change = Callable[[run_pb2.RunSpec], object]
 
@@ -25,10 +25,31 @@ def test_a_valid_request_becomes_frozen_data_in_the_experiment_files_words():
 
 
 def test_an_execution_survives_the_wire():
-    chosen = Execution("bfloat16", "the processor has avx512_bf16", 2, 7, "cpu", prefix_cache=True)
+    engine = EngineSpec(compile=True, cuda_graph=True)
+    chosen = Execution("bfloat16", "the processor has avx512_bf16", 2, 7, "cpu", prefix_cache=True, engine=engine)
     message = run_message()
     message.execution.CopyFrom(chosen.to_proto())
     assert RunSpec.from_proto(message).execution == chosen
+
+
+def test_how_the_engine_is_asked_to_compute_is_read_and_is_plain_when_nothing_is_said():
+    message = run_message()
+    assert RunSpec.from_proto(message).engine == EngineSpec(compile=False, cuda_graph=False)
+    message.engine.cuda_graph = True
+    assert RunSpec.from_proto(message).engine == EngineSpec(compile=False, cuda_graph=True)
+
+
+@pytest.mark.parametrize(
+    ("device", "engine", "buckets"),
+    [
+        ("cuda:0", EngineSpec(), False),
+        ("cuda:0", EngineSpec(compile=True), True),
+        ("cuda:0", EngineSpec(cuda_graph=True), True),
+        ("cpu", EngineSpec(compile=True), False),
+    ],
+)
+def test_micro_batches_are_padded_to_few_shapes_where_each_shape_costs(device: str, engine: EngineSpec, buckets: bool):
+    assert Execution("float32", "asked for", 1, 1, device, prefix_cache=True, engine=engine).buckets == buckets
 
 
 def _set(path: str, value: object) -> Change:

@@ -10,13 +10,16 @@ from itertools import groupby
 import pytest
 import torch
 from tiny_runs import DOCUMENTS, Tiny, bodies, lines, macro, numbers
+from torch._inductor import config as inductor
 
 from bora.trainer.v1 import event_pb2
 from bora_trainer import artifacts
 from bora_trainer.adapters.peft_files import read_adapter
 from bora_trainer.engine import Engine
+from bora_trainer.errors import TrainerError
 from bora_trainer.evaluate import evaluate
 from bora_trainer.gradients import Gradients
+from bora_trainer.spec import EngineSpec
 
 TAUS = (0.0, 1e2, math.inf)
 
@@ -225,6 +228,21 @@ def test_a_run_whose_fits_all_diverge_ends_without_a_trial_done(tiny, tmp_path):
         "tauinf-seed0",
     }
     assert not bodies(events, "trial_done") and events[-1].WhichOneof("body") == "run_done"
+
+
+def test_graphs_are_refused_on_a_processor_before_anything_is_trained(tiny, tmp_path):
+    spec = tiny.spec([0.0])
+    recorded = dataclasses.replace(spec.execution, engine=EngineSpec(cuda_graph=True))
+    with pytest.raises(TrainerError, match="engine.cudaGraph on cpu"):
+        list(tiny.train(dataclasses.replace(spec, execution=recorded), tmp_path))
+
+
+def test_layers_are_compiled_when_the_execution_says_so(tiny, tmp_path):
+    spec = tiny.spec([0.0])
+    compiled = dataclasses.replace(spec.execution, engine=EngineSpec(compile=True))
+    absent = inductor.patch({"cpp.cxx": ("no-such-compiler",)})
+    with absent, pytest.raises(TrainerError, match="engine.compile"):
+        list(tiny.train(dataclasses.replace(spec, execution=compiled), tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,8 @@ EXECUTION = run_pb2.Execution(
     device="cpu",
     evaluation_tokens=1024,
     prefix_cache=True,
+    compile=True,
+    cuda_graph=True,
 )
 ARTIFACT = event_pb2.Artifact(path="trials/0a1b/manifest.json", size=1234, sha256="ab" * 32)
 FAILURE = event_pb2.Failure(
@@ -136,6 +138,7 @@ def run_spec() -> run_pb2.RunSpec:
         evaluate_base=True,
         float32_check=True,
         execution=EXECUTION,
+        engine=run_pb2.EngineSpec(compile=True, cuda_graph=True),
     )
 
 

@@ -20,6 +20,7 @@ export const errorDomains = {
   model_damaged: "user",
   unmatched_module: "user",
   dtype_unsupported: "user",
+  engine_unsupported: "user",
   adapter_unreadable: "user",
   adapter_mismatch: "user",
   diverged: "user",

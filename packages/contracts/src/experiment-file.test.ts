@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { BoraError } from "./errors.js";
 import { parseExperiment, readExperiment } from "./experiment-file.js";
+import { runBase } from "./to-proto.js";
 
 const minimal = `
 name: try-it
@@ -38,6 +39,14 @@ describe("experiment file", () => {
       split: { by: "seed", seed: 0, fractions: [0.6, 0.2, 0.2] },
     });
     expect(spec.train).toMatchObject({ learningRate: 1e-3, seeds: [0], sampler: "groups" });
+  });
+
+  it("hands a trainer the way of computing that is asked for, plain when none is", async () => {
+    const plain = await readExperiment(await file(minimal));
+    expect(runBase(plain).engine).toEqual({ compile: false, cudaGraph: false });
+    const recorded = await readExperiment(await file(`${minimal}engine: { cudaGraph: true }\n`));
+    expect(runBase(recorded).engine).toEqual({ compile: false, cudaGraph: true });
+    expect(await refused(`${minimal}engine: { graph: true }\n`)).toMatchObject({ code: "spec_invalid" });
   });
 
   it("reads .inf and inf as the same", async () => {

@@ -140,6 +140,17 @@ export const PackSpec = z.strictObject({
   maxRows: count.optional().describe("adapter rows (trials x tasks) one trainer holds"),
 });
 
+/**
+ * Other ways of computing the same numbers. They change rounding as packs and micro-batches do, in the last places of
+ * float32, so they are no part of a trial's identity: a sweep that is done is not trained again because one is turned
+ * on. (A dtype is part of it: bfloat16 rounds every activation to three digits.) What the first attempt at a run used
+ * is stored in its execution, and later attempts use it too.
+ */
+export const EngineSpec = z.strictObject({
+  compile: z.boolean().default(false).describe("decoder layers through torch.compile; needs a C++ compiler"),
+  cudaGraph: z.boolean().default(false).describe("micro-batches as recorded CUDA graphs; needs a graphics card"),
+});
+
 /** The one thing a person writes. Defaults live here and nowhere else. */
 export const Experiment = z.strictObject({
   $schema: z.string().optional().describe("for editors"),
@@ -151,6 +162,7 @@ export const Experiment = z.strictObject({
   train: TrainSpec.prefault({}),
   evaluate: EvaluateSpec.prefault({}),
   pack: PackSpec.prefault({}),
+  engine: EngineSpec.prefault({}),
 });
 
 export type ExperimentSpec = z.output<typeof Experiment>;

@@ -17,7 +17,7 @@ import {
 } from "./generated/bora/trainer/v1/run.js";
 
 /** What an experiment says to a trainer; fits, run id and execution are the scheduler's to add. */
-export type RunBase = Pick<RunSpec, "model" | "data" | "adapter" | "prior" | "train" | "float32Check">;
+export type RunBase = Pick<RunSpec, "model" | "data" | "adapter" | "prior" | "train" | "float32Check" | "engine">;
 
 const dtypes = { auto: Dtype.AUTO, float32: Dtype.FLOAT32, bfloat16: Dtype.BFLOAT16 } as const;
 const formats = { csv: TableFormat.CSV, jsonl: TableFormat.JSONL, parquet: TableFormat.PARQUET } as const;
@@ -118,4 +118,5 @@ export const runBase = (spec: ExperimentSpec): RunBase => ({
   prior: prior(spec.prior),
   train: train(spec.train),
   float32Check: spec.evaluate.float32Check,
+  engine: { ...spec.engine },
 });

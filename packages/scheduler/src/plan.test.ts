@@ -39,6 +39,11 @@ describe("plan", () => {
     expect(checked.filter((id) => whole.includes(id))).toEqual([]);
   });
 
+  it("gives the same ids whatever way of computing the same numbers is asked for", () => {
+    const otherwise = { ...experiment(), engine: { compile: true, cudaGraph: true } };
+    expect(ids(otherwise, inspected, unlimited)).toEqual(ids(experiment(), inspected, unlimited));
+  });
+
   it("names a sweep after its experiment and its trials, not after its packs", () => {
     const { sweepId } = plan(experiment(), inspected, unlimited);
     expect(sweepId).toMatch(/^plays-[0-9a-f]{8}$/);

@@ -133,6 +133,8 @@ export class SimulatedProcess {
       device: "cpu",
       prefixCache: false,
       evaluationTokens: 0,
+      compile: false,
+      cudaGraph: false,
     };
     const rows = fits.length * 2;
     emit("", {

@@ -85,6 +85,8 @@ export class InstantTrainers {
       device: "cpu",
       prefixCache: false,
       evaluationTokens: 0,
+      compile: false,
+      cudaGraph: false,
     };
     const size = {
       rows: spec.fits.length * 2,

@@ -6,10 +6,13 @@ layers can be faster with this base code.
 
 from __future__ import annotations
 
+import torch
+
 from bench.contestants import Setting
 from bora_trainer import attention
 from bora_trainer.cross_entropy import nats_of_targets
 from bora_trainer.data.batches import pack
+from bora_trainer.device_batch import DeviceBatch
 from bora_trainer.output_embedding import find_output_embedding
 
 
@@ -25,13 +28,13 @@ class Floor:
         assert attention.install(self._model)
         rows = [workload.documents(task) for _ in range(cell.fits) for task in range(cell.tasks)]
         size = setting.rows_per_micro_batch
-        self._batches = [pack(rows[start : start + size]).to(setting.device) for start in range(0, len(rows), size)]
+        packed = (pack(rows[start : start + size]) for start in range(0, len(rows), size))
+        self._batches = [DeviceBatch.of(batch).to(torch.device(setting.device)) for batch in packed]
 
     def step(self) -> None:
         for batch in self._batches:
-            inputs = self._model.get_input_embeddings()(batch.tokens).detach().requires_grad_()
-            layout = attention.DocumentLayout.of(batch.lengths, batch.tokens.shape[1], inputs.device)
-            with attention.attending(layout):
-                hidden = self._model.base_model(inputs_embeds=inputs, position_ids=batch.positions, use_cache=False)[0]
-            row, place = batch.scored.nonzero(as_tuple=True)
-            nats_of_targets(hidden[row, place - 1], batch.tokens[row, place], self._output).sum().backward()
+            inputs = self._model.get_input_embeddings()(batch.tokens_NT).detach().requires_grad_()
+            read = {"inputs_embeds": inputs, "position_ids": batch.positions_NT, "use_cache": False}
+            with attention.attending(batch.layout):
+                hidden = self._model.base_model(**read)[0].flatten(0, 1)
+            nats_of_targets(hidden.index_select(0, batch.read_M), batch.target_M, self._output).sum().backward()

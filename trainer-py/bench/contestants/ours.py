@@ -8,17 +8,29 @@ from torch import Tensor
 from bench.contestants import BETAS, EPSILON, LEARNING_RATE, Setting
 from bench.shapes import adapter
 from bora_trainer.data.batches import pack
+from bora_trainer.device_batch import sent
 from bora_trainer.engine import Engine
 from bora_trainer.hierarchical_adam import HierarchicalAdam
+from bora_trainer.recorded_gradients import RecordedGradients
+from bora_trainer.recorded_graphs import CudaGraphs, RecordedGraphs
+from bora_trainer.spec import EngineSpec
 
 
 class Ours:
     name = "ours"
     share = 1.0
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: Setting, how: EngineSpec = EngineSpec()) -> None:  # noqa: B008 - frozen
+        """`how`: as `engine` of an experiment says it."""
         workload, cell = setting.workload, setting.workload.cell
-        self.engine = Engine(cell.shape.loaded(setting.dtype, setting.device), adapter(cell.rank, setting.layers))
+        self.engine = Engine(
+            cell.shape.loaded(setting.dtype, setting.device), adapter(cell.rank, setting.layers),
+            buckets=how.compile or how.cuda_graph, compiled=how.compile,
+        )  # fmt: skip
+        self._recorded = None
+        if how.cuda_graph:
+            device = torch.device(setting.device)
+            self._recorded = RecordedGradients(self.engine, RecordedGraphs(CudaGraphs(device), device))
         precision = torch.promote_types(setting.dtype, torch.float32)
         initial_P = self.engine.initial(0).to(device=setting.device, dtype=precision)
         self.optimiser = HierarchicalAdam(
@@ -54,5 +66,33 @@ class Ours:
         rows_GP, gradient_GP = self.optimiser.rows_GP, self.optimiser.gradient_GP
         for start in range(0, len(self._rows), self._size):
             part = self._rows[start : start + self._size]
-            weights_N = torch.tensor(weights[start : start + len(part)], device=self._device)
-            self.engine.accumulate(rows_GP, gradient_GP, pack(part), range(start, start + len(part)), weights_N)
+            rows, mine = range(start, start + len(part)), weights[start : start + len(part)]
+            if self._recorded is not None:
+                self._recorded.accumulate(rows_GP, gradient_GP, pack(part), rows, mine)
+            else:
+                weights_N = sent(torch.tensor(mine), torch.device(self._device))
+                self.engine.accumulate(rows_GP, gradient_GP, pack(part), rows, weights_N)
+
+
+class OursCompiled(Ours):
+    name = "ours, compiled"
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting, EngineSpec(compile=True))
+
+
+class OursRecorded(Ours):
+    name = "ours, recorded"
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting, EngineSpec(cuda_graph=True))
+
+
+class OursCompiledRecorded(Ours):
+    name = "ours, compiled, recorded"
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting, EngineSpec(compile=True, cuda_graph=True))
+
+
+ON_A_CARD = (OursCompiled, OursRecorded, OursCompiledRecorded)

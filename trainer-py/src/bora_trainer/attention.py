@@ -12,7 +12,7 @@ and torch's fused kernel for CPUs is several times slower in bfloat16 than the m
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -30,6 +30,7 @@ NAME = "bora_documents"
 _PROBE_TOKENS = 4
 _PROBE_TOLERANCE = {torch.bfloat16: 5e-2, torch.float64: 1e-6}  # rotations are computed in float32 in some families
 _SCORES_AT_ONCE = 1 << 20  # of one product on a CPU: scores stay in its cache
+_LEAST_DOCUMENTS, _LEAST_LENGTH = 8, 32  # steps of rounded layouts
 _KEPT_LENGTH = 256  # up to here the backward reads the kept probabilities, beyond it computes them again
 
 
@@ -49,8 +50,14 @@ class DocumentLayout:
     real_NT1: Tensor | None = None
 
     @classmethod
-    def of(cls, lengths: Sequence[Sequence[int]], width: int, device: torch.device) -> DocumentLayout:
-        """`lengths[n]`: the documents of row n, end to end from its start; `width`: T."""
+    def of(
+        cls, lengths: Sequence[Sequence[int]], width: int, buckets: Callable[[int, int], int] | None = None
+    ) -> DocumentLayout:
+        """On the CPU. `lengths[n]`: the documents of row n, end to end from its start; `width`: T.
+
+        With `buckets` (a number and the least step to its rounded one) there is one class, of a rounded number of
+        documents of a rounded length, so that few shapes occur.
+        """
         found: list[tuple[int, int]] = []
         for n, row in enumerate(lengths):
             starts = accumulate(row, initial=n * width)
@@ -59,18 +66,34 @@ class DocumentLayout:
         longest = found[-1][0]
         if found[0][0] == longest and len(found) * longest == len(lengths) * width:
             return cls(((len(found), longest),))
-        place, real, classes = [], [], []
-        for members in _length_classes(found):
-            size, first = torch.tensor(members).T[:, :, None]
-            step = torch.arange(members[-1][0])
-            real.append((step < size).flatten())
-            place.append((first + torch.where(step < size, step, 0)).flatten())
-            classes.append((len(members), len(step)))
-        place_M, real_M = torch.cat(place), torch.cat(real)
-        origin = torch.full((len(lengths) * width,), -1)
-        origin[place_M[real_M]] = torch.arange(len(place_M))[real_M]
-        tensors = (place_M, real_M[:, None], origin.clamp_min(0), (origin >= 0)[:, None])
-        return cls(tuple(classes), *(tensor.to(device) for tensor in tensors))
+        if buckets is None:
+            groups = [(members, members[-1][0]) for members in _length_classes(found)]
+        else:
+            absent = buckets(len(found), _LEAST_DOCUMENTS) - len(found)
+            groups = [(found + [(0, 0)] * absent, buckets(longest, _LEAST_LENGTH))]
+        return cls(tuple((len(members), length) for members, length in groups), *_indices(groups, len(lengths) * width))
+
+    @property
+    def indices(self) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
+        return self.place_M, self.real_M1, self.origin_NT, self.real_NT1
+
+    def to(self, device: torch.device) -> DocumentLayout:
+        moved = (None if tensor is None else tensor.to(device) for tensor in self.indices)
+        return DocumentLayout(self.classes, *moved)
+
+
+def _indices(groups: Sequence[tuple[list[tuple[int, int]], int]], cells: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """`place_M`, `real_M1`, `origin_NT`, `real_NT1` of classes of (length, start) and of the class's length."""
+    place, real = [], []
+    for members, length in groups:
+        size, first = torch.tensor(members).T[:, :, None]
+        step = torch.arange(length)
+        real.append((step < size).flatten())
+        place.append((first + torch.where(step < size, step, 0)).flatten())
+    place_M, real_M = torch.cat(place), torch.cat(real)
+    origin = torch.full((cells,), -1)
+    origin[place_M[real_M]] = torch.arange(len(place_M))[real_M]
+    return place_M, real_M[:, None], origin.clamp_min(0), (origin >= 0)[:, None]
 
 
 def _length_classes(found: list[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
@@ -122,6 +145,11 @@ def _for_transformers(
 AttentionInterface.register(NAME, _for_transformers)
 
 
+def leave_uncompiled() -> None:
+    """From now on a compiled layer calls this attention as it is: it asks for the micro-batch in hand."""
+    AttentionInterface.register(NAME, torch.compiler.disable(_for_transformers))
+
+
 @torch.no_grad()
 def install(model: PreTrainedModel) -> bool:
     """Lets `model` attend by `attend`, where that is what its own attention computes; else leaves it as it is.
@@ -142,7 +170,7 @@ def install(model: PreTrainedModel) -> bool:
     expected = model.base_model(**inputs, attention_mask=mask)[0]
     switch(model, NAME)
     try:
-        with attending(DocumentLayout.of(lengths, segments.shape[1], device)):
+        with attending(DocumentLayout.of(lengths, segments.shape[1]).to(device)):
             found = model.base_model(**inputs, attention_mask=None)[0]
     except RuntimeError:  # a family with an attention of its own shape
         switch(model, own)

@@ -67,6 +67,7 @@ def train(job: Job, request: bytes, stop: Stop) -> Iterator[Message]:
         rows=len(spec.fits) * len(dataset.tasks),
         tokens_per_row=tokens,
         activation_bytes_per_token=model_facts(spec.model, spec.adapter).activation_bytes_per_token,
+        engine=spec.engine,
     )
     device.apply_threads(execution)
     loaded = load_model(spec.model, device.torch_dtype(execution.dtype), execution.device)

@@ -11,8 +11,9 @@ from pathlib import Path
 import psutil
 import torch
 
+from bora_trainer.engine_support import refuse_without_compiler, refuse_without_graphs
 from bora_trainer.errors import TrainerError
-from bora_trainer.spec import Dtype, Execution
+from bora_trainer.spec import Dtype, EngineSpec, Execution
 
 _ACTIVATION_BYTES = 2**30  # of a micro-batch on a CPU: well past the size from which its speed is flat
 _ACTIVATION_SHARE = 0.25  # of the device's free memory, at most
@@ -23,21 +24,31 @@ _NATIVE_SPEEDUP = 1.5  # emulated bfloat16 is tens of times slower than float32,
 
 
 def choose_execution(
-    requested: Dtype, chosen: Execution | None, *, rows: int, tokens_per_row: int, activation_bytes_per_token: int
+    requested: Dtype,
+    chosen: Execution | None,
+    *,
+    rows: int,
+    tokens_per_row: int,
+    activation_bytes_per_token: int,
+    engine: EngineSpec = EngineSpec(),  # noqa: B008 - frozen
 ) -> Execution:
     """What the first attempt chooses, or `chosen` again where an earlier attempt has.
 
     `rows` is G, `tokens_per_row` the token budget of a row and step, `activation_bytes_per_token` as in
     `ModelFacts`. Raises `TrainerError("dtype_unsupported")` for
-    bfloat16 on a processor without it, `TrainerError("device_error")` when the earlier attempt's device is not here.
+    bfloat16 on a processor without it, `TrainerError("device_error")` when the earlier attempt's device is not here,
+    `TrainerError("engine_unsupported")` when this machine cannot do what `engine` asks for.
     """
     if chosen is not None:
         _refuse_other_machine(chosen)
         return chosen
     device = default_device()
+    _refuse_unsupported(engine, device)
     dtype, reason = choose_dtype(requested, device)
     most = micro_batch_tokens(device, dtype, activation_bytes_per_token) // max(1, tokens_per_row)
-    return Execution(dtype, reason, available_threads(), max(1, min(rows, most)), device, prefix_cache=True)
+    return Execution(
+        dtype, reason, available_threads(), max(1, min(rows, most)), device, prefix_cache=True, engine=engine
+    )
 
 
 def micro_batch_tokens(device: str, dtype: Dtype, activation_bytes_per_token: int) -> int:
@@ -125,6 +136,15 @@ def _refuse_other_machine(chosen: Execution) -> None:
         )
     if chosen.dtype == "bfloat16":
         choose_dtype("bfloat16", chosen.device)
+    _refuse_unsupported(chosen.engine, chosen.device)
+
+
+def _refuse_unsupported(engine: EngineSpec, device: str) -> None:
+    kind = torch.device(device).type
+    if engine.compile:
+        refuse_without_compiler(kind)
+    if engine.cuda_graph:
+        refuse_without_graphs(kind)
 
 
 def _bfloat16_flags() -> set[str]:

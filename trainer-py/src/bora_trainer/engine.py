@@ -11,16 +11,18 @@ docs/method.md, section 2.
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from itertools import accumulate as running_sum
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bora_trainer import attention
 from bora_trainer.adapters.attached import AttachedAdapters
 from bora_trainer.adapters.lora import Lora
+from bora_trainer.compiled_layers import compile_layers, release
 from bora_trainer.cross_entropy import OutputEmbedding, nats_of_targets
 from bora_trainer.data.batches import PackedBatch
+from bora_trainer.device_batch import DeviceBatch, sent, widened
 from bora_trainer.errors import TrainerError
 from bora_trainer.frozen_prefix import FrozenPrefix
 from bora_trainer.models import LoadedModel
@@ -42,12 +44,23 @@ class Engine:
     """
 
     def __init__(
-        self, loaded: LoadedModel, adapter: AdapterSpec, *, plain_attention: bool = False, plain_adapters: bool = False
+        self,
+        loaded: LoadedModel,
+        adapter: AdapterSpec,
+        *,
+        plain_attention: bool = False,
+        plain_adapters: bool = False,
+        buckets: bool = False,
+        compiled: bool = False,
     ) -> None:
         """References for the fast paths, which tests hold to them. `plain_attention`: the model's own, over whole rows
         with a mask, even where `attention` could do. `plain_adapters`: torch's own operations and autograd.
+
+        `buckets`: micro-batches are padded so that few shapes occur (device_batch.py). `compiled`: the layers run
+        through torch.compile (compiled_layers.py); raises `TrainerError("engine_unsupported")` where they cannot.
         """
         self.loaded = loaded
+        self.buckets = buckets
         self.lora = Lora.of(loaded.model, adapter)
         self.layout = self.lora.layout
         self.parameters_per_row = self.layout.parameters
@@ -60,6 +73,9 @@ class Engine:
         self.attends_documents = not plain_attention and attention.install(loaded.model)
         self.prefix = FrozenPrefix.of(loaded.model, self.lora.modules)
         self._stored: StoredStates | None = None
+        # Layers below the adapters are passed over once their states are stored; exchanged forwards stay uncompiled.
+        below = self.prefix.layers if self.prefix is not None else ()
+        self._compiled = compile_layers(loaded.model, self.lora.modules, beside=below) if compiled else []
 
     @property
     def output_embedding(self) -> OutputEmbedding:
@@ -77,35 +93,60 @@ class Engine:
 
         nats_n is the sum over the scored tokens of packed row n. Raises `TrainerError("document_too_long")`.
         """
-        self._check(batch, row_index)
+        assert len(row_index) == batch.tokens.shape[0], "one adapter row for each packed row"
+        inputs, states = self.prepared(batch)
+        inputs = inputs.to(self._device)
+        return self.accumulate_sent(rows_GP, gradient_GP, inputs, states, row_index, weights_N)
+
+    def accumulate_sent(
+        self,
+        rows_GP: Tensor,
+        gradient_GP: Tensor,
+        inputs: DeviceBatch,
+        states: Tensor | None,
+        row_index: RowIndex,
+        weights_N: Tensor,
+    ) -> Tensor:
+        """`accumulate` of what `prepared` gave and the device holds. Of the CPU nothing is read but sizes."""
         span = _span(row_index)
         if isinstance(span, slice):
-            return self._accumulate(rows_GP[span], gradient_GP[span], batch, weights_N)
+            return self._accumulate(rows_GP[span], gradient_GP[span], inputs, states, weights_N)
         index = span.to(rows_GP.device)
         rows_NP = rows_GP.index_select(0, index)
         gradient_NP = torch.zeros_like(rows_NP)
-        nats_N = self._accumulate(rows_NP, gradient_NP, batch, weights_N)
+        nats_N = self._accumulate(rows_NP, gradient_NP, inputs, states, weights_N)
         gradient_GP.index_add_(0, index, gradient_NP)
         return nats_N
+
+    def prepared(self, batch: PackedBatch) -> tuple[DeviceBatch, Tensor | None]:
+        """What the device is to read, still on the CPU; on the device the states below the adapters, where stored.
+
+        Raises as `accumulate`.
+        """
+        self._refuse_long_documents(batch)
+        if self.buckets:
+            batch = widened(batch)
+        states = self._stored(batch) if self.prefix is not None and self._stored is not None else None
+        return DeviceBatch.of(batch, buckets=self.buckets), states
 
     @torch.no_grad()
     def nats(self, rows_GP: Tensor | None, batch: PackedBatch, row_index: RowIndex) -> list[float]:
         """Nats of each document, in the order of `batch.documents`; `rows_GP` None: the base model alone."""
-        self._check(batch, row_index)
+        assert len(row_index) == batch.tokens.shape[0], "one adapter row for each packed row"
+        inputs, states = self.prepared(batch)
+        inputs = inputs.to(self._device)
         with self._adapters.reading(None if rows_GP is None else _selected(rows_GP, row_index)):
-            nats_M, row_M, segment_M = self._forward(batch)
-        counts = [len(documents) for documents in batch.documents]
-        first_N = torch.tensor([0, *running_sum(counts)][:-1], device=self._device)
-        sums = torch.zeros(sum(counts), dtype=torch.float64, device=self._device)
-        return sums.index_add_(0, first_N[row_M] + segment_M, nats_M.double()).tolist()
+            nats_M = self._forward(inputs, states)
+        sums = torch.zeros(inputs.shape.documents + 1, dtype=torch.float64, device=self._device)
+        return sums.index_add_(0, inputs.document_M, nats_M.double()).tolist()[: sum(map(len, batch.documents))]
 
     @torch.no_grad()
     def states_below(self, batch: PackedBatch) -> Tensor:
         """What enters the lowest adapted layer, [N, T, H]. Only where there is a `prefix`; raises as `alone` there."""
         assert self.prefix is not None, "no layer lies below the adapters"
-        self._check(batch, range(batch.tokens.shape[0]))
+        self._refuse_long_documents(batch)
         with self.prefix.alone() as below:
-            self._hidden(batch.to(self._device))
+            self._hidden(DeviceBatch.of(batch).to(self._device))
         assert below.states is not None
         return below.states
 
@@ -118,6 +159,7 @@ class Engine:
 
     def close(self) -> None:
         """Gives the model its own modules and attention back."""
+        release(self._compiled)
         if self.attends_documents:
             attention.switch(self.loaded.model, self.loaded.attention)
         self._adapters.detach()
@@ -132,8 +174,7 @@ class Engine:
                 "choose targets among the decoder layers' modules",
             )
 
-    def _check(self, batch: PackedBatch, row_index: RowIndex) -> None:
-        assert len(row_index) == batch.tokens.shape[0], "one adapter row for each packed row"
+    def _refuse_long_documents(self, batch: PackedBatch) -> None:
         longest = max((len(document.tokens) for row in batch.documents for document in row), default=0)
         if self._longest is not None and longest > self._longest:
             raise TrainerError(
@@ -142,40 +183,37 @@ class Engine:
                 f"set data.maxTokens to at most {self._longest}",
             )
 
-    def _accumulate(self, rows_NP: Tensor, gradient_NP: Tensor, batch: PackedBatch, weights_N: Tensor) -> Tensor:
-        """`accumulate` for rows that lie in the order of the batch."""
+    def _accumulate(
+        self, rows_NP: Tensor, gradient_NP: Tensor, inputs: DeviceBatch, states: Tensor | None, weights_N: Tensor
+    ) -> Tensor:
+        """`accumulate_sent` for rows that lie in the order of the batch."""
         with self._adapters.reading(rows_NP, gradient_NP):
-            nats_M, row_M, _ = self._forward(batch)
+            nats_M = self._forward(inputs, states)
             if nats_M.numel() > 0:
-                nats_M.backward(weights_N.to(nats_M)[row_M])
-        nats_N = torch.zeros(len(rows_NP), dtype=torch.float64, device=self._device)
-        return nats_N.index_add_(0, row_M, nats_M.detach().double())
+                weights_N1 = F.pad(sent(weights_N, self._device).to(nats_M.dtype), (0, 1))
+                nats_M.backward(weights_N1.index_select(0, inputs.row_M))
+        nats_N1 = torch.zeros(len(rows_NP) + 1, dtype=torch.float64, device=self._device)
+        return nats_N1.index_add_(0, inputs.row_M, nats_M.detach().double())[:-1]
 
-    def _forward(self, batch: PackedBatch) -> tuple[Tensor, Tensor, Tensor]:
-        """Nats of the scored tokens, with the packed row and the document slot of each: three [M]."""
-        row_M, place_M = batch.scored.nonzero(
-            as_tuple=True
-        )  # on the CPU, where the batch lies: no waiting for the device
-        row_M, place_M = row_M.to(self._device), place_M.to(self._device)
+    def _forward(self, inputs: DeviceBatch, states: Tensor | None) -> Tensor:
+        """Nats of the scored tokens, [M]."""
         from_states = nullcontext()
-        if self.prefix is not None and self._stored is not None:
-            from_states = self.prefix.passed_over(self._stored(batch))
-        batch = batch.to(self._device)
-        tokens, segments = batch.tokens, batch.segments
+        if states is not None:
+            assert self.prefix is not None
+            from_states = self.prefix.passed_over(states)
         with from_states:
-            hidden_NTH = self._hidden(batch)
-        nats_M = nats_of_targets(hidden_NTH[row_M, place_M - 1], tokens[row_M, place_M], self._output)
-        return nats_M, row_M, segments[row_M, place_M]
+            hidden_NTH = self._hidden(inputs)
+        read_MH = hidden_NTH.flatten(0, 1).index_select(0, inputs.read_M)
+        return nats_of_targets(read_MH, inputs.target_M, self._output)
 
-    def _hidden(self, batch: PackedBatch) -> Tensor:
+    def _hidden(self, inputs: DeviceBatch) -> Tensor:
         """The last hidden states, [N, T, H]."""
-        inputs = {"input_ids": batch.tokens, "position_ids": batch.positions, "use_cache": False}
+        read = {"input_ids": inputs.tokens_NT, "position_ids": inputs.positions_NT, "use_cache": False}
         if self.attends_documents:
-            layout = attention.DocumentLayout.of(batch.lengths, batch.tokens.shape[1], self._device)
-            with attention.attending(layout):
-                return self._body(**inputs)[0]
-        mask = attention.plain_attention_mask(batch.segments, self.loaded.attention, self.loaded.dtype)
-        return self._body(**inputs, attention_mask=mask)[0]
+            with attention.attending(inputs.layout):
+                return self._body(**read)[0]
+        mask = attention.plain_attention_mask(inputs.segments_NT, self.loaded.attention, self.loaded.dtype)
+        return self._body(**read, attention_mask=mask)[0]
 
 
 def _selected(rows_GP: Tensor, row_index: RowIndex) -> Tensor:

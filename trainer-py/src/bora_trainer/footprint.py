@@ -94,7 +94,10 @@ def _optimiser_bytes(weights: int) -> tuple[int, int]:
 def _counted(tasks: int) -> int:
     settings = {"loss_scale": 1.0, "betas": (0.9, 0.999), "epsilon": 1e-8}
     optimiser = HierarchicalAdam(torch.zeros(1, _WEIGHTS), [1.0], tasks, **settings)
-    return storage_bytes(value for value in vars(optimiser).values() if isinstance(value, Tensor))
+    of_weights = (
+        value for value in vars(optimiser).values() if isinstance(value, Tensor) and value.is_floating_point()
+    )
+    return storage_bytes(of_weights)
 
 
 def _probe(documents: int, tokens: int, *, scored: int) -> PackedBatch:

@@ -10,7 +10,7 @@ Shapes: N packed rows, T tokens, H hidden size.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -30,11 +30,15 @@ class Cut:
 
 def find_cut(modules: Sequence[str]) -> Cut | None:
     """Where the adapted modules begin; None when they lie outside one numbered list, or its first layer is adapted."""
-    found = [place for name in modules if (place := _numbered(name)) is not None]
-    lists, lowest = {layers for layers, _ in found}, min((number for _, number in found), default=0)
-    if len(found) < len(modules) or len(lists) != 1 or lowest == 0:
-        return None
-    return Cut(lists.pop(), lowest)
+    layers = layer_list(modules)
+    lowest = min(place[1] for name in modules if (place := _numbered(name)) is not None) if layers is not None else 0
+    return None if layers is None or lowest == 0 else Cut(layers, lowest)
+
+
+def layer_list(modules: Collection[str]) -> str | None:
+    """The one numbered list of decoder layers that all `modules` lie in; None when there is none."""
+    found = {place[0] if (place := _numbered(name)) is not None else None for name in modules}
+    return found.pop() if len(found) == 1 else None
 
 
 def _numbered(name: str) -> tuple[str, int] | None:
@@ -68,6 +72,10 @@ class FrozenPrefix:
         self.cut = cut
         self._layers = tuple(layers)
         self._beside = 0  # what a layer returns in a tuple beside its states
+
+    @property
+    def layers(self) -> tuple[nn.Module, ...]:
+        return self._layers
 
     @classmethod
     def of(cls, model: nn.Module, modules: Sequence[str]) -> FrozenPrefix | None:

@@ -14,10 +14,13 @@ from torch import Tensor
 from bora_trainer.data import TaskData, pack
 from bora_trainer.data.micro_batches import PRICES, Rows, cells, micro_batches
 from bora_trainer.data.samplers import BatchSampler, TaskBatch, make_sampler
+from bora_trainer.device_batch import bucket, sent
 from bora_trainer.engine import Engine
 from bora_trainer.errors import TrainerError, is_out_of_memory
 from bora_trainer.hierarchical_adam import HierarchicalAdam
 from bora_trainer.micro_batch_size import MicroBatchSize
+from bora_trainer.recorded_gradients import RecordedGradients
+from bora_trainer.recorded_graphs import RecordedGraphs
 from bora_trainer.spec import TrainSpec
 
 
@@ -47,7 +50,10 @@ class Gradients:
         train: TrainSpec,
         size: MicroBatchSize,
         stop: Callable[[], bool],
+        graphs: RecordedGraphs | None = None,
     ) -> None:
+        """`graphs`: micro-batches are recorded in it, for an engine with buckets."""
+        self._recorded = RecordedGradients(engine, graphs) if graphs is not None else None
         self._engine, self._tasks, self._train, self._stop = engine, tasks, train, stop
         self._size = size
         self._prices = PRICES[engine.loaded.model.device.type]
@@ -96,17 +102,24 @@ class Gradients:
     def _add(self, optimiser: HierarchicalAdam, nats_G: Tensor, part: Sequence[TaskBatch], rows: Rows) -> None:
         """Adds one micro-batch. Rows that are no neighbours are gathered: the engine reads views only."""
         rows_GP, gradient_GP = optimiser.rows_GP, optimiser.gradient_GP
-        packed = pack([batch.documents for batch in part])
-        weights_N = torch.tensor([batch.weight for batch in part], device=gradient_GP.device)
-        index_N = torch.tensor(list(rows), device=gradient_GP.device)
-        if isinstance(rows, range):
+        # Micro-batches of neighbours are of one size or two; others are filled with rows that read nothing.
+        absent = bucket(len(rows)) - len(rows) if self._engine.buckets and not isinstance(rows, range) else 0
+        packed = pack([*(batch.documents for batch in part), *[()] * absent])
+        weights = [*(batch.weight for batch in part), *[0.0] * absent]
+        index = [*rows, *[rows[0]] * absent]
+        index_N = sent(torch.tensor(index), gradient_GP.device)
+        if self._recorded is not None:
+            nats_N = self._recorded.accumulate(rows_GP, gradient_GP, packed, index, weights)
+        elif isinstance(rows, range):
+            weights_N = sent(torch.tensor(weights), gradient_GP.device)
             nats_N = self._engine.accumulate(rows_GP, gradient_GP, packed, rows, weights_N)
         else:
+            weights_N = sent(torch.tensor(weights), gradient_GP.device)
             rows_NP = rows_GP.index_select(0, index_N)
             gradient_NP = torch.zeros_like(rows_NP)
-            nats_N = self._engine.accumulate(rows_NP, gradient_NP, packed, range(len(rows)), weights_N)
+            nats_N = self._engine.accumulate(rows_NP, gradient_NP, packed, range(len(index)), weights_N)
             gradient_GP.index_add_(0, index_N, gradient_NP)
-        nats_G.index_copy_(0, index_N, nats_N)
+        nats_G.index_copy_(0, index_N[: len(rows)], nats_N[: len(rows)])
 
     def _sampler(self, seed: int) -> BatchSampler:
         if seed not in self._samplers:

@@ -20,6 +20,7 @@ from bora_trainer.float32_check import Float32Check
 from bora_trainer.gradients import Gradients
 from bora_trainer.micro_batch_size import MicroBatchSize
 from bora_trainer.progress import Progress
+from bora_trainer.recorded_graphs import CudaGraphs, RecordedGraphs
 from bora_trainer.spec import RunSpec, TrainSpec
 from bora_trainer.training_state import TrainingState
 from bora_trainer.versions import versions
@@ -51,7 +52,9 @@ class Run:
     def prepare(cls, spec: RunSpec, dataset: Dataset, folder: Path, engine: Engine, stop: Stop) -> Run:
         assert spec.execution is not None, "the execution is chosen before the model is loaded"
         size = MicroBatchSize.of(spec.execution)
-        gradients = Gradients(engine, dataset.tasks, spec.train, size, stop)
+        device = engine.loaded.model.device
+        graphs = RecordedGraphs(CudaGraphs(device), device) if spec.execution.engine.cuda_graph else None
+        gradients = Gradients(engine, dataset.tasks, spec.train, size, stop, graphs)
         return cls(
             spec, dataset, folder, engine, gradients, _validation(spec, dataset), Progress(), size, stop,
             BackgroundWriter(), Float32Check(spec, dataset, stop),

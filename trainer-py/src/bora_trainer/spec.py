@@ -92,6 +92,14 @@ class Fit:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineSpec:
+    """Other ways of computing the same numbers: layers through torch.compile, micro-batches as recorded CUDA graphs."""
+
+    compile: bool = False
+    cuda_graph: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Execution:
     """Choices that may change rounding: made by the first attempt, then kept."""
 
@@ -102,6 +110,12 @@ class Execution:
     device: str
     prefix_cache: bool  # whether the run may read, and from its start on whether it does read, prefix_cache.py's file
     evaluation_tokens: int = 0  # of a micro-batch without gradients; 0: as many as suit the device
+    engine: EngineSpec = EngineSpec()
+
+    @property
+    def buckets(self) -> bool:
+        """Whether micro-batches are padded to few shapes: a GPU's kernels and graphs are made anew for each."""
+        return self.device != "cpu" and (self.engine.compile or self.engine.cuda_graph)
 
     @classmethod
     def from_proto(cls, message: run_pb2.Execution) -> "Execution":
@@ -112,7 +126,7 @@ class Execution:
         _require(message.device != "", "execution.device", message.device, 'a device such as "cpu"')
         return cls(
             dtype, message.dtype_reason, message.threads, message.rows_per_micro_batch, message.device,
-            message.prefix_cache, message.evaluation_tokens,
+            message.prefix_cache, message.evaluation_tokens, EngineSpec(message.compile, message.cuda_graph),
         )  # fmt: skip
 
     def to_proto(self) -> run_pb2.Execution:
@@ -125,6 +139,8 @@ class Execution:
             device=self.device,
             prefix_cache=self.prefix_cache,
             evaluation_tokens=self.evaluation_tokens,
+            compile=self.engine.compile,
+            cuda_graph=self.engine.cuda_graph,
         )
 
 
@@ -356,6 +372,7 @@ class RunSpec:
     evaluate_base: bool
     execution: Execution | None
     float32_check: bool = False
+    engine: EngineSpec = EngineSpec()
 
     @classmethod
     def from_proto(cls, message: run_pb2.RunSpec) -> "RunSpec":
@@ -376,4 +393,5 @@ class RunSpec:
             message.run_id, ModelSource.from_proto(message.model), data, AdapterSpec.from_proto(message.adapter),
             PriorSpec.from_proto(message.prior), train, fits, message.evaluate_base,
             Execution.from_proto(message.execution) if message.HasField("execution") else None, message.float32_check,
+            EngineSpec(message.engine.compile, message.engine.cuda_graph),
         )  # fmt: skip

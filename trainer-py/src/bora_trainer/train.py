@@ -49,7 +49,9 @@ def train(
     run_failed (drained). Raises `TrainerError` for whatever else ends the whole run.
     """
     began = time.monotonic()
-    engine = Engine(loaded, spec.adapter)
+    assert spec.execution is not None, "the execution is chosen before the model is loaded"
+    how = spec.execution
+    engine = Engine(loaded, spec.adapter, buckets=how.buckets, compiled=how.engine.compile)
     cache: PrefixCache | None = None
     try:
         run = Run.prepare(spec, dataset, run_folder, engine, stop)

@@ -17,7 +17,7 @@ PAD_SEGMENT = -1
 
 @dataclass(frozen=True, slots=True)
 class PackedBatch:
-    """One micro-batch, on the CPU until `to` moves it.
+    """One micro-batch, on the CPU; `DeviceBatch` is what a device reads of it.
 
     tokens [R, T] int64 (0 where padded); positions [R, T] int64, restarting at 0 in each document; segments [R, T]
     int64, the document's slot in its row, -1 where padded; scored [R, T] bool: token t is a target, predicted from t-1
@@ -38,10 +38,6 @@ class PackedBatch:
     def lengths(self) -> list[list[int]]:
         """Tokens of each document, by row."""
         return [[len(document.tokens) for document in row] for row in self.documents]
-
-    def to(self, device: torch.device | str) -> "PackedBatch":
-        tensors = (self.tokens, self.positions, self.segments, self.scored)
-        return PackedBatch(*(tensor.to(device, non_blocking=True) for tensor in tensors), documents=self.documents)
 
 
 def pack(rows: Sequence[Sequence[Document]]) -> PackedBatch:

@@ -79,7 +79,7 @@ LEARNING_RATE_DECAY_LINEAR: LearningRateDecay
 LEARNING_RATE_DECAY_COSINE: LearningRateDecay
 
 class RunSpec(_message.Message):
-    __slots__ = ("run_id", "model", "data", "adapter", "prior", "train", "fits", "evaluate_base", "execution", "float32_check")
+    __slots__ = ("run_id", "model", "data", "adapter", "prior", "train", "fits", "evaluate_base", "execution", "float32_check", "engine")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
@@ -90,6 +90,7 @@ class RunSpec(_message.Message):
     EVALUATE_BASE_FIELD_NUMBER: _ClassVar[int]
     EXECUTION_FIELD_NUMBER: _ClassVar[int]
     FLOAT32_CHECK_FIELD_NUMBER: _ClassVar[int]
+    ENGINE_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     model: ModelSource
     data: DataSpec
@@ -100,7 +101,16 @@ class RunSpec(_message.Message):
     evaluate_base: bool
     execution: Execution
     float32_check: bool
-    def __init__(self, run_id: _Optional[str] = ..., model: _Optional[_Union[ModelSource, _Mapping]] = ..., data: _Optional[_Union[DataSpec, _Mapping]] = ..., adapter: _Optional[_Union[AdapterSpec, _Mapping]] = ..., prior: _Optional[_Union[PriorSpec, _Mapping]] = ..., train: _Optional[_Union[TrainSpec, _Mapping]] = ..., fits: _Optional[_Iterable[_Union[Fit, _Mapping]]] = ..., evaluate_base: _Optional[bool] = ..., execution: _Optional[_Union[Execution, _Mapping]] = ..., float32_check: _Optional[bool] = ...) -> None: ...
+    engine: EngineSpec
+    def __init__(self, run_id: _Optional[str] = ..., model: _Optional[_Union[ModelSource, _Mapping]] = ..., data: _Optional[_Union[DataSpec, _Mapping]] = ..., adapter: _Optional[_Union[AdapterSpec, _Mapping]] = ..., prior: _Optional[_Union[PriorSpec, _Mapping]] = ..., train: _Optional[_Union[TrainSpec, _Mapping]] = ..., fits: _Optional[_Iterable[_Union[Fit, _Mapping]]] = ..., evaluate_base: _Optional[bool] = ..., execution: _Optional[_Union[Execution, _Mapping]] = ..., float32_check: _Optional[bool] = ..., engine: _Optional[_Union[EngineSpec, _Mapping]] = ...) -> None: ...
+
+class EngineSpec(_message.Message):
+    __slots__ = ("compile", "cuda_graph")
+    COMPILE_FIELD_NUMBER: _ClassVar[int]
+    CUDA_GRAPH_FIELD_NUMBER: _ClassVar[int]
+    compile: bool
+    cuda_graph: bool
+    def __init__(self, compile: _Optional[bool] = ..., cuda_graph: _Optional[bool] = ...) -> None: ...
 
 class Fit(_message.Message):
     __slots__ = ("trial_id", "tau", "seed")
@@ -113,7 +123,7 @@ class Fit(_message.Message):
     def __init__(self, trial_id: _Optional[str] = ..., tau: _Optional[float] = ..., seed: _Optional[int] = ...) -> None: ...
 
 class Execution(_message.Message):
-    __slots__ = ("dtype", "dtype_reason", "threads", "rows_per_micro_batch", "device", "prefix_cache", "evaluation_tokens")
+    __slots__ = ("dtype", "dtype_reason", "threads", "rows_per_micro_batch", "device", "prefix_cache", "evaluation_tokens", "compile", "cuda_graph")
     DTYPE_FIELD_NUMBER: _ClassVar[int]
     DTYPE_REASON_FIELD_NUMBER: _ClassVar[int]
     THREADS_FIELD_NUMBER: _ClassVar[int]
@@ -121,6 +131,8 @@ class Execution(_message.Message):
     DEVICE_FIELD_NUMBER: _ClassVar[int]
     PREFIX_CACHE_FIELD_NUMBER: _ClassVar[int]
     EVALUATION_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    COMPILE_FIELD_NUMBER: _ClassVar[int]
+    CUDA_GRAPH_FIELD_NUMBER: _ClassVar[int]
     dtype: Dtype
     dtype_reason: str
     threads: int
@@ -128,7 +140,9 @@ class Execution(_message.Message):
     device: str
     prefix_cache: bool
     evaluation_tokens: int
-    def __init__(self, dtype: _Optional[_Union[Dtype, str]] = ..., dtype_reason: _Optional[str] = ..., threads: _Optional[int] = ..., rows_per_micro_batch: _Optional[int] = ..., device: _Optional[str] = ..., prefix_cache: _Optional[bool] = ..., evaluation_tokens: _Optional[int] = ...) -> None: ...
+    compile: bool
+    cuda_graph: bool
+    def __init__(self, dtype: _Optional[_Union[Dtype, str]] = ..., dtype_reason: _Optional[str] = ..., threads: _Optional[int] = ..., rows_per_micro_batch: _Optional[int] = ..., device: _Optional[str] = ..., prefix_cache: _Optional[bool] = ..., evaluation_tokens: _Optional[int] = ..., compile: _Optional[bool] = ..., cuda_graph: _Optional[bool] = ...) -> None: ...
 
 class ModelSource(_message.Message):
     __slots__ = ("package", "hub", "path", "download", "dtype")

@@ -93,6 +93,16 @@ export interface RunSpec {
     | undefined;
   /** also score each trial's task adapters on test with the base in float32 */
   float32Check: boolean;
+  /** read by the first attempt; its execution keeps it */
+  engine: EngineSpec | undefined;
+}
+
+/** Other ways of computing the same numbers, to rounding. Refused where the machine has them not. */
+export interface EngineSpec {
+  /** decoder layers through torch.compile */
+  compile: boolean;
+  /** micro-batches as recorded CUDA graphs */
+  cudaGraph: boolean;
 }
 
 /** One trial: all D tasks at one prior precision and one seed. */
@@ -116,6 +126,9 @@ export interface Execution {
   prefixCache: boolean;
   /** of a micro-batch without gradients; 0: as many as suit the device */
   evaluationTokens: number;
+  /** as in EngineSpec */
+  compile: boolean;
+  cudaGraph: boolean;
 }
 
 export interface ModelSource {
@@ -245,6 +258,7 @@ function createBaseRunSpec(): RunSpec {
     evaluateBase: false,
     execution: undefined,
     float32Check: false,
+    engine: undefined,
   };
 }
 
@@ -279,6 +293,9 @@ export const RunSpec: MessageFns<RunSpec> = {
     }
     if (message.float32Check !== false) {
       writer.uint32(80).bool(message.float32Check);
+    }
+    if (message.engine !== undefined) {
+      EngineSpec.encode(message.engine, writer.uint32(90).fork()).join();
     }
     return writer;
   },
@@ -376,6 +393,14 @@ export const RunSpec: MessageFns<RunSpec> = {
             message.float32Check = reader.bool();
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.engine = EngineSpec.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -413,6 +438,76 @@ export const RunSpec: MessageFns<RunSpec> = {
       ? Execution.fromPartial(object.execution)
       : undefined;
     message.float32Check = object.float32Check ?? false;
+    message.engine = (object.engine !== undefined && object.engine !== null)
+      ? EngineSpec.fromPartial(object.engine)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseEngineSpec(): EngineSpec {
+  return { compile: false, cudaGraph: false };
+}
+
+export const EngineSpec: MessageFns<EngineSpec> = {
+  encode(message: EngineSpec, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.compile !== false) {
+      writer.uint32(8).bool(message.compile);
+    }
+    if (message.cudaGraph !== false) {
+      writer.uint32(16).bool(message.cudaGraph);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EngineSpec {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEngineSpec();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.compile = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.cudaGraph = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<EngineSpec>): EngineSpec {
+    return EngineSpec.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EngineSpec>): EngineSpec {
+    const message = createBaseEngineSpec();
+    message.compile = object.compile ?? false;
+    message.cudaGraph = object.cudaGraph ?? false;
     return message;
   },
 };
@@ -505,6 +600,8 @@ function createBaseExecution(): Execution {
     device: "",
     prefixCache: false,
     evaluationTokens: 0,
+    compile: false,
+    cudaGraph: false,
   };
 }
 
@@ -530,6 +627,12 @@ export const Execution: MessageFns<Execution> = {
     }
     if (message.evaluationTokens !== 0) {
       writer.uint32(56).uint32(message.evaluationTokens);
+    }
+    if (message.compile !== false) {
+      writer.uint32(64).bool(message.compile);
+    }
+    if (message.cudaGraph !== false) {
+      writer.uint32(72).bool(message.cudaGraph);
     }
     return writer;
   },
@@ -603,6 +706,22 @@ export const Execution: MessageFns<Execution> = {
             message.evaluationTokens = reader.uint32();
             continue;
           }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.compile = reader.bool();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.cudaGraph = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -627,6 +746,8 @@ export const Execution: MessageFns<Execution> = {
     message.device = object.device ?? "";
     message.prefixCache = object.prefixCache ?? false;
     message.evaluationTokens = object.evaluationTokens ?? 0;
+    message.compile = object.compile ?? false;
+    message.cudaGraph = object.cudaGraph ?? false;
     return message;
   },
 };

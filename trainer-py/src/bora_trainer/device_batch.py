@@ -1,0 +1,134 @@
+"""A micro-batch as the device reads it: every number in one int64 buffer, copied once, without waiting.
+
+Places of scored tokens and of documents follow from what the CPU knows, so they are worked out there: to ask a device
+which entries of a tensor are true means to wait for it. With `buckets` few shapes occur, which is what compiled
+kernels and recorded graphs need; what is added to fill them weighs nothing.
+
+Shapes: N packed rows, T tokens a row, M scored tokens, E documents.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import accumulate
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bora_trainer.attention import DocumentLayout
+from bora_trainer.data.batches import PAD_SEGMENT, PackedBatch
+
+_WIDTH = 64  # widths are multiples of it
+_SCORED = 64  # and so are numbers of scored tokens
+
+
+def bucket(count: int, least: int = 1) -> int:
+    """`count` rounded up to a multiple of `least`, or of an eighth of the power of two below it if that is more."""
+    step = max(least, 1 << max(0, count.bit_length() - 4))
+    return -(-count // step) * step
+
+
+def pinned(tensor: Tensor, device: torch.device) -> Tensor:
+    """`tensor` in memory from which a copy to `device` does not wait; its allocator keeps it until the copy is done."""
+    return tensor.pin_memory() if device.type == "cuda" and tensor.device.type == "cpu" else tensor
+
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """`tensor` of the CPU on `device`, without waiting for what the device still has to do."""
+    return pinned(tensor, device).to(device, non_blocking=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """All that decides sizes: two micro-batches of one shape run the same kernels. `classes` as in `DocumentLayout`."""
+
+    rows: int
+    width: int
+    scored: int
+    documents: int
+    classes: tuple[tuple[int, int], ...]
+    indexed: bool
+
+    def parts(self) -> dict[str, tuple[int, ...]]:
+        """The pieces of a buffer, in order."""
+        cells = (self.rows, self.width)
+        places = (sum(count * length for count, length in self.classes),) if self.indexed else (0,)
+        back = (self.rows * self.width,) if self.indexed else (0,)
+        return {
+            "tokens": cells, "positions": cells, "segments": cells,
+            "read": (self.scored,), "target": (self.scored,), "row": (self.scored,), "document": (self.scored,),
+            "place": places, "real": places, "origin": back, "origin_real": back,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceBatch:
+    """`tokens_NT`, `positions_NT`, `segments_NT` as in `PackedBatch`; then of each scored token:
+
+    `read_M`, n * T + t - 1, whose state predicts it; `target_M`, the token; `row_M`, n; `document_M`, its document's
+    number in the order of `PackedBatch.documents`. A token that only fills a bucket has row N and document E, one past
+    the last, and reads any state.
+    """
+
+    shape: Shape
+    buffer: Tensor
+    tokens_NT: Tensor
+    positions_NT: Tensor
+    segments_NT: Tensor
+    read_M: Tensor
+    target_M: Tensor
+    row_M: Tensor
+    document_M: Tensor
+    layout: DocumentLayout
+
+    @classmethod
+    def of(cls, batch: PackedBatch, *, buckets: bool = False) -> DeviceBatch:
+        """On the CPU, from a batch on the CPU; `to` sends it. With `buckets` the width must be a bucket already."""
+        rows, width = batch.tokens.shape
+        row_M, token_M = batch.scored.nonzero(as_tuple=True)
+        counts = [len(documents) for documents in batch.documents]
+        first_N = torch.tensor([0, *accumulate(counts)][:-1])
+        document_M = first_N[row_M] + batch.segments[row_M, token_M]
+        missing = bucket(len(row_M), _SCORED) - len(row_M) if buckets else 0
+        read_M = torch.cat([row_M * width + token_M - 1, torch.arange(missing) % (rows * width)])
+        layout = DocumentLayout.of(batch.lengths, width, buckets=bucket if buckets else None)
+        documents = bucket(sum(counts), 8) if buckets else sum(counts)
+        shape = Shape(rows, width, len(read_M), documents, layout.classes, layout.place_M is not None)
+        values = [
+            batch.tokens, batch.positions, batch.segments, read_M,
+            F.pad(batch.tokens[row_M, token_M], (0, missing)),
+            F.pad(row_M, (0, missing), value=rows), F.pad(document_M, (0, missing), value=documents),
+            *(tensor for tensor in layout.indices if tensor is not None),
+        ]  # fmt: skip
+        return cls.read(shape, torch.cat([tensor.flatten().to(torch.int64) for tensor in values]))
+
+    @classmethod
+    def read(cls, shape: Shape, buffer: Tensor) -> DeviceBatch:
+        """The views of a buffer on any device; truth values are stored as 0 and 1."""
+        parts = shape.parts()
+        sizes = [math.prod(size) for size in parts.values()]
+        views = {name: piece.view(size) for (name, size), piece in zip(parts.items(), buffer.split(sizes), strict=True)}
+        layout = DocumentLayout(shape.classes)
+        if shape.indexed:
+            layout = DocumentLayout(
+                shape.classes, views["place"], views["real"][:, None] != 0, views["origin"],
+                views["origin_real"][:, None] != 0,
+            )  # fmt: skip
+        of_tokens = (views["read"], views["target"], views["row"], views["document"])
+        return cls(shape, buffer, views["tokens"], views["positions"], views["segments"], *of_tokens, layout)
+
+    def to(self, device: torch.device) -> DeviceBatch:
+        """The same on `device`: one copy, and nothing waits for it."""
+        return self if self.buffer.device == device else DeviceBatch.read(self.shape, sent(self.buffer, device))
+
+
+def widened(batch: PackedBatch) -> PackedBatch:
+    """The same batch with pads up to the next bucket of widths."""
+    extra = bucket(batch.tokens.shape[1], _WIDTH) - batch.tokens.shape[1]
+    if extra == 0:
+        return batch
+    tokens, positions, scored = (F.pad(part, (0, extra)) for part in (batch.tokens, batch.positions, batch.scored))
+    segments = F.pad(batch.segments, (0, extra), value=PAD_SEGMENT)
+    return PackedBatch(tokens, positions, segments, scored, batch.documents)
