@@ -24,7 +24,8 @@ def bmm_into(out_Bnm: Tensor, a_Bnk: Tensor, b_Bkm: Tensor, *, alpha: float = 1.
     added in float32.
     """
     with torch.no_grad():
-        if a_Bnk.dtype == out_Bnm.dtype:
+        # On a CPU `out` would be filled matrix by matrix, unless all of it is contiguous: a temporary is faster there.
+        if a_Bnk.dtype == out_Bnm.dtype and not out_Bnm.is_cpu:
             return torch.baddbmm(out_Bnm, a_Bnk, b_Bkm, beta=beta, alpha=alpha, out=out_Bnm)
         wide = out_Bnm.is_cuda and out_Bnm.dtype == torch.float32 and a_Bnk.dtype in _NARROW
         if wide and beta == 0 and alpha == 1:
@@ -32,4 +33,6 @@ def bmm_into(out_Bnm: Tensor, a_Bnk: Tensor, b_Bkm: Tensor, *, alpha: float = 1.
         product_Bnm = torch.bmm(a_Bnk, b_Bkm, out_dtype=torch.float32) if wide else torch.bmm(a_Bnk, b_Bkm)
         if beta == 0:
             return torch.mul(product_Bnm.to(out_Bnm.dtype), alpha, out=out_Bnm)
-        return out_Bnm.mul_(beta).add_(product_Bnm, alpha=alpha)
+        if beta != 1:
+            out_Bnm.mul_(beta)
+        return out_Bnm.add_(product_Bnm, alpha=alpha)

@@ -23,6 +23,7 @@ from transformers.pytorch_utils import Conv1D
 
 from bora_trainer.adapters.layout import Slot
 from bora_trainer.errors import TrainerError
+from bora_trainer.products import bmm_into
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +168,8 @@ class _Fused(torch.autograd.Function):
         if shared.scale != 1:
             d_shrunk_NTS.mul_(shared.scale)
         for slot, dy_NTO, shrunk_NTR in zip(shared.slots_b, by_row, shrunk_NTS.split(shared.rank, dim=-1), strict=True):
-            slot.view(ctx.gradient_NP).add_(torch.bmm(dy_NTO.mT, shrunk_NTR))
-        shared.slot_a.view(ctx.gradient_NP).add_(torch.bmm(d_shrunk_NTS.mT, _by_row(x, rows)))
+            bmm_into(slot.view(ctx.gradient_NP), dy_NTO.mT, shrunk_NTR, beta=1)
+        bmm_into(shared.slot_a.view(ctx.gradient_NP), d_shrunk_NTS.mT, _by_row(x, rows), beta=1)
         if not ctx.needs_input_grad[0]:
             return None, None, None, None
         return _slope_of_input(shared, slopes, d_shrunk_NTS, a_NSI).view(x.shape), None, None, None

@@ -1,0 +1,130 @@
+"""Modules that read one input are computed together, and give what each by itself gives."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from tiny_models import FAMILIES, TARGETS, adapter, documents, loaded, random_rows, tiny_model
+from torch import Tensor, nn
+
+from bora_trainer.adapters.adapted_linear import AdaptedLinear, RowsInHand, SharedInput
+from bora_trainer.adapters.layout import Layout
+from bora_trainer.data.batches import pack
+from bora_trainer.engine import Engine
+from bora_trainer.errors import TrainerError
+from bora_trainer.spec import AdapterSpec
+
+TASKS = 3
+WEIGHTS = torch.tensor([2.0, 0.5, 3.0])
+DOCUMENTS = [documents([9, 4, 6], 0), documents([13, 5], 1), documents([3, 2, 2, 7], 2)]
+EVERY = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+ALL_LINEAR = {
+    "llama-tied": EVERY, "llama-untied": EVERY, "qwen2": EVERY, "qwen3": EVERY, "gemma2": EVERY,
+    "opt": ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"), "gpt2": ("c_attn", "c_proj", "c_fc"),
+}  # fmt: skip
+
+
+def gradients(family: str, spec: AdapterSpec, dtype: torch.dtype, *, plain: bool) -> tuple[Tensor, Tensor, Engine]:
+    model = tiny_model(family).to(dtype)  # pyright: ignore[reportArgumentType]
+    engine = Engine(loaded(model), spec, plain_adapters=plain)
+    rows = random_rows(engine, TASKS).to(torch.promote_types(dtype, torch.float32))
+    gradient = torch.zeros_like(rows)
+    return engine.accumulate(rows, gradient, pack(DOCUMENTS), range(TASKS), WEIGHTS), gradient, engine
+
+
+@pytest.mark.parametrize("targets", [TARGETS, ALL_LINEAR], ids=["some", "all linear"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_together_they_give_the_gradients_of_torchs_own_operations(family: str, targets: dict[str, tuple[str, ...]]):
+    spec = dataclasses.replace(adapter(family), targets=targets[family])
+    nats, found, _ = gradients(family, spec, torch.float64, plain=False)
+    expected_nats, expected, _ = gradients(family, spec, torch.float64, plain=True)
+    torch.testing.assert_close(nats, expected_nats, rtol=1e-9, atol=0)
+    assert ((found - expected).norm(dim=1) / expected.norm(dim=1)).max() < 1e-6  # norms are float32 in some families
+    assert expected.any(dim=1).all()
+
+
+@pytest.mark.parametrize("family", ["llama-tied", "gpt2"])
+def test_a_base_in_bfloat16_gives_float32_gradients_that_differ_by_its_rounding(family: str):
+    nats, found, _ = gradients(family, adapter(family), torch.bfloat16, plain=False)
+    expected_nats, expected, _ = gradients(family, adapter(family), torch.bfloat16, plain=True)
+    assert found.dtype == torch.float32 and found.isfinite().all()
+    torch.testing.assert_close(nats, expected_nats, rtol=1e-2, atol=0)
+    assert ((found - expected).norm(dim=1) / expected.norm(dim=1)).max() < 3e-2
+
+
+def test_queries_keys_and_values_share_their_input_and_the_output_projection_does_not():
+    spec = dataclasses.replace(adapter("llama-tied"), targets=EVERY)
+    _, _, engine = gradients("llama-tied", spec, torch.float32, plain=False)
+    names = {id(engine.loaded.model.get_submodule(name)): name.rpartition(".")[2] for name in engine.lora.modules}
+    groups = [tuple(names[id(member)] for member in shared.members) for shared in engine._adapters._shared]
+    one_layer = [("q_proj", "k_proj", "v_proj"), ("o_proj",), ("gate_proj", "up_proj"), ("down_proj",)]
+    assert groups == one_layer * 3
+
+
+def test_their_input_is_kept_once():
+    """By the storages that the backward of query and value holds on to; in torch's own operations each keeps it."""
+    kept: dict[bool, int] = {}
+    for plain in (False, True):
+        shared, x = one_group(plain=plain)
+        storages: list[int] = []
+        hooks = torch.autograd.graph.saved_tensors_hooks(
+            lambda tensor, storages=storages: storages.append(tensor.untyped_storage().data_ptr()) or tensor,
+            lambda tensor: tensor,
+        )
+        with hooks, shared.reading(RowsInHand(ROWS, torch.zeros_like(ROWS))):
+            outputs = [member(x) for member in shared.members]
+        assert all(output.requires_grad for output in outputs)
+        kept[plain] = storages.count(x.untyped_storage().data_ptr())
+    assert kept[False] == 1 < kept[True]
+
+
+RANK, INPUTS, OUTPUTS = 2, 8, (6, 4)
+_TENSORS = [("q", "lora_A", (RANK, INPUTS)), ("v", "lora_A", (RANK, INPUTS)),
+            ("q", "lora_B", (OUTPUTS[0], RANK)), ("v", "lora_B", (OUTPUTS[1], RANK))]  # fmt: skip
+SLOTS = Layout.of(_TENSORS).slots  # pyright: ignore[reportArgumentType]
+ROWS = torch.randn(TASKS, Layout.of(_TENSORS).weights, generator=torch.Generator().manual_seed(0))  # pyright: ignore[reportArgumentType]
+
+
+def one_group(*, plain: bool = False) -> tuple[SharedInput, Tensor]:
+    torch.manual_seed(1)
+    members = [AdaptedLinear(nn.Linear(INPUTS, size).requires_grad_(False)) for size in OUTPUTS]
+    shared = SharedInput(members, SLOTS[:2], SLOTS[2:], 0.5, plain=plain)
+    return shared, torch.randn(TASKS, 5, INPUTS).requires_grad_()
+
+
+def test_an_output_that_nobody_reads_gets_no_gradient_and_the_others_theirs():
+    found = []
+    for plain in (False, True):
+        shared, x = one_group(plain=plain)
+        gradient = torch.zeros_like(ROWS)
+        with shared.reading(RowsInHand(ROWS, gradient)):
+            first, _ = (member(x) for member in shared.members)
+            first.sum().backward()
+        assert x.grad is not None
+        found.append((gradient, x.grad))
+        assert not SLOTS[1].view(gradient).any() and SLOTS[0].view(gradient).any()
+    torch.testing.assert_close(found[0], found[1])
+
+
+def test_a_member_that_is_given_another_input_after_all_is_computed_from_that():
+    shared, x = one_group()
+    other = torch.randn_like(x)
+    with shared.reading(RowsInHand(ROWS)):
+        mixed = [member(given) for member, given in zip(shared.members, (x, other), strict=True)]
+        expected = [[member(given) for member in shared.members] for given in (x, other)]
+    torch.testing.assert_close(mixed, [expected[0][0], expected[1][1]])
+
+
+def test_without_rows_in_hand_the_base_speaks_alone():
+    shared, x = one_group()
+    for member in shared.members:
+        assert torch.equal(member(x), member.base(x))
+
+
+def test_an_input_that_does_not_hold_every_row_is_refused():
+    shared, x = one_group()
+    with shared.reading(RowsInHand(ROWS)), pytest.raises(TrainerError, match=r"\(2, 5, 8\) for 3 rows") as raised:
+        shared.members[0](x[:2])
+    assert raised.value.code == "unmatched_module"
