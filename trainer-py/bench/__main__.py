@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TrainerError as error:
         return _refuse(error.message, error.hint)
     results = Results.begin(
-        command=shlex.join(["python", "-m", "bench", *(sys.argv[1:] if arguments is None else arguments)]),
+        command=_command(sys.argv[1:] if arguments is None else arguments),
         machine=machine(device), versions=software(), git=commit(), dtype=dtype, dtype_reason=reason,
         threads=torch.get_num_threads(),
     )  # fmt: skip
@@ -77,6 +77,14 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     if options.quick and options.cells != "all":
         parser.error("--quick has cells of its own: leave --cells out")
     return options
+
+
+def _command(arguments: Sequence[str]) -> str:
+    """As it was typed, files by their names: a page tells how, not where."""
+    before = ["", *arguments]
+    words = [Path(word).name if last in ("--json", "--markdown") else word
+             for last, word in zip(before, arguments, strict=False)]  # fmt: skip
+    return shlex.join(["python", "-m", "bench", *words])
 
 
 def chosen_cells(options: argparse.Namespace) -> list[Cell]:

@@ -1,7 +1,9 @@
 """Compiled layers give what plain ones give, and are made once for all layers."""
 
 import shutil
+import sysconfig
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +19,9 @@ from bora_trainer.data.batches import pack
 from bora_trainer.engine import Engine
 from bora_trainer.errors import TrainerError
 
-NO_COMPILER = shutil.which("g++") is None and shutil.which("clang++") is None
+NO_COMPILER = (shutil.which("g++") is None and shutil.which("clang++") is None) or not Path(
+    sysconfig.get_path("include"), "Python.h"
+).exists()
 needs_compiler = pytest.mark.skipif(NO_COMPILER, reason="no C++ compiler for torch.compile")
 TASKS = 2
 WEIGHTS = torch.tensor([2.0, 0.5])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny_runs import Tiny
 
-from bora_trainer.allocations import peak_of, resident_peak_of
+from bora_trainer.allocations import peak_of, reset_peak, resident_peak_of
 from bora_trainer.engine import Engine
 from bora_trainer.footprint import Footprint, measure, storage_bytes
 from bora_trainer.hierarchical_adam import HierarchicalAdam
@@ -58,14 +58,15 @@ def test_a_measured_peak_is_what_was_allocated_and_freed_again():
     assert resident_peak_of(work, CPU) == pytest.approx(64 * MIB, abs=4 * MIB)
 
 
+@pytest.mark.skipif(not reset_peak(), reason="this system does not set a process's highest resident size back")
 def test_gaps_in_the_heap_are_counted():
     """Tensors that come and go between tensors that stay leave holes that the next size does not fit into."""
 
     def work() -> list[torch.Tensor]:
         kept = []
-        for size in range(1, 65):
-            passing = torch.ones(size * 4096)
-            kept.append(torch.ones(1024))
+        for size in range(1, 2049):  # all below the size from which the C library maps each piece by itself
+            passing = torch.ones(size * 12)
+            kept.append(torch.ones(64))
             del passing
         return kept
 

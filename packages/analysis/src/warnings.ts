@@ -88,7 +88,9 @@ export function dtypeWarnings({
       : [];
   const idle =
     float32Check && distinct.includes("float32")
-      ? ["evaluate.float32Check found nothing to do where the base ran in float32 already"]
+      ? [
+          "evaluate.float32Check has no figure: the base ran in float32 already, or the check failed (child.log says why)",
+        ]
       : [];
   return [...mixed, ...idle];
 }

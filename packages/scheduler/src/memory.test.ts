@@ -5,12 +5,13 @@ import { deviceMemory, packMemory } from "./memory.js";
 // By hand: rows of 1,000 bytes and 8 weights, Theta 200, model 10,000, process 3,000; a micro-batch of at most 200 tokens
 // has two rows of 96, 10 bytes a token in the backward, 8 a token and 500 in the cross-entropy.
 describe("a pack's memory", () => {
-  it("is process, model, trials, rows and one micro-batch", () => {
+  it("is process, model, trials, rows, what a checkpoint copies and one micro-batch", () => {
     const copied = 2 * 2 * 8 * 4; // two rows and their gradients
+    const saving = 16 * 2 * 3 * 8; // of two trials: two tasks and Theta each
     expect(packMemory(experiment(), inspected, 2)).toEqual({
       ...{ process: 3_000, base: 10_000, fits: 400, rows: 4_000 },
-      passing: 192 * 8 + 500 + copied,
-      peak: 3_000 + 10_000 + 400 + 4_000 + 2_164,
+      ...{ saving, passing: 192 * 8 + 500 + copied },
+      peak: 3_000 + 10_000 + 400 + 4_000 + saving + 2_164,
       ...{ microBatchRows: 2, microBatchTokens: 192 },
     });
   });
@@ -21,7 +22,7 @@ describe("a pack's memory", () => {
 
   it("grows by a trial and its rows alone once micro-batches are full", () => {
     const peaks = [1, 2, 3, 4].map((trials) => packMemory(experiment(), inspected, trials).peak);
-    expect(peaks.slice(1).map((peak, index) => peak - (peaks[index] ?? 0))).toEqual([2_200, 2_200, 2_200]);
+    expect(peaks.slice(1).map((peak, index) => peak - (peaks[index] ?? 0))).toEqual([2_584, 2_584, 2_584]);
   });
 
   it("has one row a micro-batch at least, and no more than there are", () => {
@@ -34,6 +35,18 @@ describe("a pack's memory", () => {
     const { train } = experiment();
     const spec = { ...experiment(), train: { ...train, sampler: "documents" as const, documentsPerTask: 3 } };
     expect(packMemory(spec, inspected, 1).microBatchTokens).toBe(3 * 64);
+  });
+
+  it("leaves what a card's checkpoints copy to the host", () => {
+    expect(packMemory(experiment(), { ...inspected, device: "cuda:0" }, 2).saving).toBe(0);
+  });
+
+  it("has the float32 base of a check beside the one that trains", () => {
+    const spec = { ...experiment(), evaluate: { float32Check: true } };
+    const half = { ...inspected, baseParameters: 5_000, baseBytes: 10_000 };
+    expect(packMemory(spec, half, 1).base).toBe(10_000 + 20_000);
+    expect(packMemory(spec, { ...half, baseBytes: 20_000 }, 1).base).toBe(20_000);
+    expect(packMemory(experiment(), half, 1).base).toBe(10_000);
   });
 
   it("holds one buffer twice while a trial of many leaves", () => {

@@ -3,9 +3,10 @@ import type { ExperimentSpec, Inspected } from "@bora/contracts";
 /** Bytes that a pack's training process takes of its device; the parts add up to the peak. docs/performance.md, Memory. */
 export interface PackMemory {
   process: number; // interpreter, libraries, data; 0 on a card
-  base: number; // the frozen model
+  base: number; // the frozen model, and the float32 one of evaluate.float32Check
   fits: number; // Theta of each trial, with its moments
   rows: number; // adapters, their gradients and moments, the best step's
+  saving: number; // the copy that a checkpoint is written from; on a card it lies in the host's memory
   passing: number; // comes and goes: a micro-batch, or one buffer twice while a trial leaves
   peak: number;
   microBatchRows: number;
@@ -23,9 +24,12 @@ export const shareToFill = 0.9;
 
 const bytesOfWeight = 4; // float32
 
-/** Pure; the same numbers as `Footprint.peak` of the trainer, which measured what is multiplied here. */
+/** Offset, both moments and the best step's weight of a row; the same of Theta. */
+const savedBytesOfWeight = 16;
+
+/** Pure; but for what is saved the same numbers as `Footprint.peak` of the trainer, which measured what is multiplied here. */
 export function packMemory(spec: ExperimentSpec, inspected: Inspected, trials: number): PackMemory {
-  const { processBytes: process, baseBytes: base, bytesPerRow, bytesPerFit, parametersPerRow } = inspected;
+  const { processBytes: process, bytesPerRow, bytesPerFit, parametersPerRow } = inspected;
   const rowCount = trials * inspected.tasks.length;
   const tokensOfRow = mostTokensOfRow(spec);
   const fitting = Math.floor(inspected.microBatchTokens / tokensOfRow);
@@ -34,12 +38,20 @@ export function packMemory(spec: ExperimentSpec, inspected: Inspected, trials: n
   // Rows of like width are computed together; where they are no neighbours, they and their gradients are copied.
   const copied = 2 * microBatchRows * parametersPerRow * bytesOfWeight;
   const leaving = (trials - 1) * inspected.tasks.length * parametersPerRow * bytesOfWeight;
-  const [fits, rows] = [trials * bytesPerFit, rowCount * bytesPerRow];
+  const [fits, rows, base] = [trials * bytesPerFit, rowCount * bytesPerRow, bases(spec, inspected)];
+  const onHost = inspected.device === "cpu" || inspected.device === "";
+  const saving = onHost ? savedBytesOfWeight * trials * (inspected.tasks.length + 1) * parametersPerRow : 0;
   const passing = Math.max(copied + microBatchBytes(inspected, microBatchTokens), leaving);
   return {
-    ...{ process, base, fits, rows, passing, peak: process + base + fits + rows + passing },
+    ...{ process, base, fits, rows, saving, passing, peak: process + base + fits + rows + saving + passing },
     ...{ microBatchRows, microBatchTokens },
   };
+}
+
+/** The frozen model, and beside it the one in float32 that a check asks for. */
+function bases(spec: ExperimentSpec, { baseBytes, baseParameters }: Inspected): number {
+  const exact = baseParameters * bytesOfWeight;
+  return spec.evaluate.float32Check && baseBytes < exact ? baseBytes + exact : baseBytes;
 }
 
 /** The most that a micro-batch of so many tokens holds: in its backward, or while its cross-entropy is computed. */

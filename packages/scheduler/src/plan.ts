@@ -36,7 +36,8 @@ export function plan(
   const ids = trials.map(({ id }) => id);
   const sweepId = `${spec.name}-${contentHash({ name: spec.name, trials: [...ids].sort() }).slice(0, 8)}`;
   const left = ids.filter((id) => !finished.has(id));
-  return { sweepId, name: spec.name, trials, packs: packsOf(left, trialsInPack(spec, inspected, limits.memoryBytes)) };
+  const packs = left.length === 0 ? [] : packsOf(left, trialsInPack(spec, inspected, limits.memoryBytes));
+  return { sweepId, name: spec.name, trials, packs };
 }
 
 /** One trial for each seed and tau, taus ascending. Its id is everything that changes a number, hashed. */

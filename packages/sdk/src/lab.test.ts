@@ -142,7 +142,7 @@ describe("a sweep", () => {
     await rm(out(), { recursive: true });
     const idle = (await runOnce(checked, scripted())).outcome.results;
     expect(idle?.trials.map(({ float32Check }) => float32Check)).toEqual([null, null, null]);
-    expect(idle?.warnings).toContainEqual(expect.stringMatching(/^evaluate\.float32Check found nothing to do/));
+    expect(idle?.warnings).toContainEqual(expect.stringMatching(/^evaluate\.float32Check has no figure/));
   });
 
   test("leaves no trainer behind", async () => {

@@ -161,7 +161,7 @@ export class LocalLab implements Lab {
     const memory = deviceMemory(inspected, this.parts.freeMemoryBytes());
     const limits = { memoryBytes: memory.freeBytes };
     const finished: string[] = [];
-    for (const { id } of plan(spec, inspected, limits).trials)
+    for (const { id } of plan(spec, inspected, { memoryBytes: Infinity }).trials)
       if ((await store.finishedTrial(id)) !== null) finished.push(id);
     const planned = plan(spec, inspected, limits, new Set(finished));
     return { plan: planned, inspected, estimate: estimate(spec, inspected, planned), memory, finished };

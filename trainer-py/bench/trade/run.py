@@ -91,6 +91,14 @@ class Record:
             case "run_failed":
                 self.ended |= {left: "minutes" for left in self.taus if left not in self.ended}
 
+    def has_settled(self, patience: int) -> bool:
+        """Whether validation of every tau has stopped improving, as the trainer sees it."""
+        for tau, curve in self.curves.items():
+            best = min(range(len(curve)), key=lambda place: curve[place][2], default=0)
+            if tau not in self.ended and len(curve) - 1 - best >= patience:
+                self.ended[tau] = "validation"
+        return all(tau in self.ended for tau in self.taus)
+
     def to_json(self) -> dict[str, Any]:
         return {**self.facts, "curves": self.curves, "ended": self.ended}
 
@@ -104,7 +112,9 @@ def run(request: Request) -> dict[str, Any]:
         began = time.monotonic()
 
         def late() -> bool:
-            return request.minutes is not None and time.monotonic() - began > 60 * request.minutes
+            """Past its minutes, or past its curve: what is scored after that is not drawn."""
+            over = request.minutes is not None and time.monotonic() - began > 60 * request.minutes
+            return over or record.has_settled(spec.train.patience)
 
         for event in train(spec, loaded, dataset, Path(folder) / "run", stop=late, state_folder=states):
             seconds = time.monotonic() - began

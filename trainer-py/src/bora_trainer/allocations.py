@@ -47,7 +47,7 @@ def resident_peak_of(work: Callable[[], object], device: torch.device) -> int:
         return peak_of(work, device)[0]
     return_free_memory()
     before = resident_bytes()
-    if not _reset_peak():
+    if not reset_peak():
         return peak_of(work, device)[0]
     work()
     return max(0, _peak_resident_bytes() - before)
@@ -65,7 +65,7 @@ def return_free_memory() -> None:
         trim(0)
 
 
-def _reset_peak() -> bool:
+def reset_peak() -> bool:
     try:
         Path("/proc/self/clear_refs").write_text(_RESET_PEAK, "ascii")
     except OSError:
@@ -74,7 +74,7 @@ def _reset_peak() -> bool:
 
 
 def _peak_resident_bytes() -> int:
-    """The highest since `_reset_peak`."""
+    """The highest since `reset_peak`."""
     lines = Path("/proc/self/status").read_text("ascii", errors="replace").splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sysconfig
+from pathlib import Path
+
 import torch
 
 from bora_trainer.errors import TrainerError
@@ -23,6 +26,12 @@ def refuse_without_compiler(device_type: str) -> None:
             "engine.compile: no C++ compiler is on this machine",
             "install g++, or leave engine.compile out",
         ) from missing
+    if not Path(sysconfig.get_path("include"), "Python.h").exists():
+        raise TrainerError(
+            "engine_unsupported",
+            "engine.compile: Python's headers are not on this machine",
+            "install them (python3-dev), or leave engine.compile out",
+        )
 
 
 def refuse_without_graphs(device_type: str) -> None:

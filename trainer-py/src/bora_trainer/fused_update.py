@@ -84,7 +84,8 @@ def _numbers(step: Step, tasks: int, kind: type[np.floating[Any]]) -> Sequence[n
         *(step.epsilon, step.learning_rate, step.learning_rate * (step.loss_scale * step.tau)),
         *(step.loss_scale * step.tau, tasks, 1, 0),
     )
-    return tuple(kind(number) for number in found)
+    with np.errstate(over="ignore"):  # of a huge tau: the infinity is what is meant
+        return tuple(kind(number) for number in found)
 
 
 @functools.cache

@@ -102,7 +102,8 @@ class CudaGraphs:
 
     def record(self, work: Callable[[], Tensor]) -> Replay:
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
+        # "thread_local": the thread that writes checkpoints may wait for its own copy meanwhile.
+        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
             result = work()
 
         def replay() -> Tensor:

@@ -60,7 +60,7 @@ class StateFolder:
                 (entry / _PIECES).write_bytes(b"")
                 beside = entry / f"{_STATES}.new"
                 with beside.open("wb") as stream:
-                    stream.truncate(size)
+                    _reserve(stream.fileno(), size)
                 beside.replace(entry / _STATES)  # never shorter under a process that reads it
             return StateFile(entry)
 
@@ -138,6 +138,13 @@ class StateFile:
 
     def close(self) -> None:
         os.close(self._in_use)
+
+
+def _reserve(descriptor: int, size: int) -> None:
+    """Makes the file `size` bytes long, so that they are there when they are written. Raises OSError without room."""
+    if hasattr(os, "posix_fallocate") and size > 0:
+        os.posix_fallocate(descriptor, 0, size)
+    os.truncate(descriptor, size)
 
 
 def _lines(file: Path) -> list[tuple[int, str]]:

@@ -7,6 +7,7 @@ the same numbers as one that is not. docs/method.md section 3.
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -29,6 +30,7 @@ from bora_trainer.spec import RunSpec
 from bora_trainer.state_files import StateFolder
 from bora_trainer.training_state import TrainingState
 
+_logger = logging.getLogger(__name__)
 _ENDED = {"validation": event_pb2.ENDED_VALIDATION, "limit": event_pb2.ENDED_LIMIT}
 
 
@@ -66,8 +68,9 @@ def train(
                 yield from _next(run, state)
             yield from run.writer.wait()
         except Exception as error:
-            yield from run.writer.wait()  # what was saved before a failure is what the next attempt goes on from
-            if not (isinstance(error, TrainerError) and error.code == "drained"):
+            drained = isinstance(error, TrainerError) and error.code == "drained"
+            yield from _written(run, None if drained else error)
+            if not drained:
                 raise
             yield from _drain(run, state, error)
         else:
@@ -81,6 +84,16 @@ def train(
         engine.close()
         if cache is not None:
             cache.file.close()
+
+
+def _written(run: Run, failure: Exception | None) -> Iterator[Event]:
+    """What was being saved: the next attempt goes on from it. A trouble of the writer's never hides a `failure`."""
+    try:
+        yield from run.writer.wait()
+    except Exception as trouble:
+        if failure is None:
+            raise
+        _logger.error("while %r ended the run, saving failed too: %s", failure, trouble)
 
 
 def _open_cache(run: Run, folder: StateFolder | None) -> tuple[PrefixCache | None, str]:

@@ -44,6 +44,7 @@ class TrainingState:
         self._identity = {
             "data": dataset.hash,
             "model": engine.loaded.hash,
+            "layout": engine.layout.hash,
             "trials": [fit.trial_id for fit in spec.fits],
         }
         self.step = 0
@@ -140,8 +141,8 @@ class TrainingState:
             ) from error
 
     def _refuse_another_run(self, checkpoint: Checkpoint) -> None:
-        for name in ("data", "model"):
-            if checkpoint.facts[name] != self._identity[name]:
+        for name in ("data", "model", "layout"):
+            if checkpoint.facts.get(name) != self._identity[name]:
                 raise TrainerError("spec_invalid", f"the {name} changed since step {checkpoint.step} of this run",
                                    "bring the files back as they were, or start the sweep anew")  # fmt: skip
         unknown = [trial for trial in self._identity["trials"] if trial not in checkpoint.facts["trials"]]

@@ -30,20 +30,28 @@ function taskTable({ inspected }: Preview): string {
 /** From this width on a pack's memory is shown in its parts. */
 const wide = 100;
 
-function packTable({ plan, estimate, memory }: Preview, columns: number): string {
+function packTable({ plan, estimate, memory: device }: Preview, columns: number): string {
   if (plan.packs.length === 0) return "nothing left to train";
   const parts = columns >= wide;
-  const rows = estimate.packs.map((pack, index) => [
+  const { freeBytes } = device;
+  const rows = estimate.packs.map(({ memory, tokensPerStep, secondsLow, secondsHigh, ...pack }, index) => [
     String(index + 1),
     String(pack.trials),
     count(pack.rows),
-    ...(parts ? [pack.memory.fits + pack.memory.rows, pack.memory.passing].map(formatBytes) : []),
-    formatBytes(pack.memory.peak),
-    Number.isFinite(memory.freeBytes) ? `${Math.ceil((100 * pack.memory.peak) / memory.freeBytes)} %` : "",
-    count(pack.tokensPerStep),
-    timeRange(pack.secondsLow, pack.secondsHigh),
+    ...(parts ? [memory.fits + memory.rows, memory.saving, memory.passing].map(formatBytes) : []),
+    formatBytes(memory.peak),
+    Number.isFinite(freeBytes) ? `${Math.ceil((100 * memory.peak) / freeBytes)} %` : "",
+    count(tokensPerStep),
+    timeRange(secondsLow, secondsHigh),
   ]);
-  const head = ["pack", "trials", "rows", ...(parts ? ["adapters", "micro-batch"] : []), "peak memory", "of free"];
+  const head = [
+    "pack",
+    "trials",
+    "rows",
+    ...(parts ? ["adapters", "checkpoint", "micro-batch"] : []),
+    "peak memory",
+    "of free",
+  ];
   return table([...head, "tokens a step", "time"], rows, "r".repeat(head.length + 2));
 }
 

@@ -69,7 +69,7 @@ def _inputs(model: PreTrainedModel, modules: Sequence[str]) -> list[int]:
     seen: dict[str, Tensor] = {}  # kept, so that no address is used again
 
     def look(name: str, module: nn.Module) -> torch.utils.hooks.RemovableHandle:
-        return module.register_forward_pre_hook(lambda _, inputs: seen.update({name: inputs[0]}))
+        return module.register_forward_pre_hook(lambda _, inputs: seen.update({name: inputs[0]} if inputs else {}))
 
     handles = [look(name, model.get_submodule(name)) for name in modules]
     try:

@@ -4,6 +4,7 @@ Shapes: G rows (K fits x D tasks), P weights a row, R rank, I in, O out. Every r
 optimiser update runs over all rows, and a tensor of all rows is a strided view. docs/method.md, section 2.
 """
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
@@ -57,6 +58,11 @@ class Layout:
     @property
     def weights(self) -> int:
         return -(-self.parameters // _ALIGNMENT) * _ALIGNMENT
+
+    @property
+    def hash(self) -> str:
+        """sha256 of where every tensor lies: rows of one layout mean nothing in another of the same length."""
+        return hashlib.sha256(repr(self.slots).encode()).hexdigest()
 
     def tensors(self, row_P: Tensor) -> dict[tuple[str, TensorName], Tensor]:
         """The tensors of one row by (module, name), as views."""

@@ -136,6 +136,7 @@ def _write(beside: Path, folder: Path, row_P: Tensor, lora: Lora, config: bytes)
     for file, content in contents.items():
         _write_synced(beside / file, content)
     beside.chmod(0o755)
+    sync_folder(beside)
     return [
         Written(folder / file, len(content), hashlib.sha256(content).hexdigest()) for file, content in contents.items()
     ]

@@ -105,11 +105,11 @@ export interface InspectResponse {
   evaluateTokensPerSecond: number;
   /** Theta, its moments, its start, the best step's */
   bytesPerFit: bigint;
-  /** a training micro-batch at its peak, documents of max_tokens; measured */
+  /** a training micro-batch at its peak, as long as the longest document; measured */
   activationBytesPerToken: bigint;
   /** a micro-batch is cut to as many, but never below one row */
   microBatchTokens: number;
-  /** chunk of the cross-entropy, temporaries of the update: whatever the pack */
+  /** the chunk of logits of the cross-entropy, whatever the pack */
   workingBytes: bigint;
   /** interpreter, libraries, data; 0 where the device has memory of its own */
   processBytes: bigint;
