@@ -77,12 +77,13 @@ function trialsInPack(spec: ExperimentSpec, inspected: Inspected, memoryBytes: n
 }
 
 function tooLarge(spec: ExperimentSpec, inspected: Inspected, memoryBytes: number): BoraError {
-  const { process, base, fits, rows, passing, peak, microBatchTokens } = packMemory(spec, inspected, 1);
+  const { process, base, fits, rows, saving, passing, peak, microBatchTokens } = packMemory(spec, inspected, 1);
   const parts = [
     `process ${formatBytes(process)}`,
     `model ${formatBytes(base)}`,
     `${inspected.tasks.length} adapter rows of ${formatBytes(inspected.bytesPerRow)} ${formatBytes(rows)}`,
     `Theta ${formatBytes(fits)}`,
+    ...(saving > 0 ? [`a checkpoint's copy ${formatBytes(saving)}`] : []),
     `a micro-batch of ${microBatchTokens} tokens ${formatBytes(passing)}`,
   ];
   const free = `${shareToFill * 100} % of the ${formatBytes(memoryBytes)} that are free`;

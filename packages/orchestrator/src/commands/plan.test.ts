@@ -69,9 +69,9 @@ test("packs and what their memory is made of", () => {
 test("a wide terminal shows the parts of each pack", () => {
   expect(shown(120).split("\n\n")[0]).toMatchInlineSnapshot(`
     "
-     pack   trials   rows   adapters   micro-batch   peak memory   of free   tokens a step           time
-        1        2      4    120 MiB       368 MiB      1.14 GiB      29 %             100   0:30 to 1:00
-        2        1      2   60.0 MiB       264 MiB      1008 MiB      25 %             100   0:30 to 1:00"
+     pack   trials   rows   adapters   checkpoint   micro-batch   peak memory   of free   tokens a step           time
+        1        2      4    120 MiB      384 KiB       368 MiB      1.14 GiB      29 %             100   0:30 to 1:00
+        2        1      2   60.0 MiB      192 KiB       264 MiB      1008 MiB      25 %             100   0:30 to 1:00"
   `);
 });
 
