@@ -64,12 +64,13 @@ def test_gaps_in_the_heap_are_counted():
 
     def work() -> list[torch.Tensor]:
         kept = []
-        for size in range(1, 2049):  # all below the size from which the C library maps each piece by itself
-            passing = torch.ones(size * 12)
-            kept.append(torch.ones(64))
+        for size in range(1, 65):
+            passing = torch.ones(size * 4096)
+            kept.append(torch.ones(1024))
             del passing
         return kept
 
+    torch.ones(4 * MIB)  # freed at once: from now on the C library takes smaller pieces from its heap
     assert resident_peak_of(work, CPU) > 2 * peak_of(work, CPU)[0]
 
 
