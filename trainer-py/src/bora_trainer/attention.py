@@ -31,7 +31,7 @@ _PROBE_TOKENS = 4
 _PROBE_TOLERANCE = {torch.bfloat16: 5e-2, torch.float64: 1e-6}  # rotations are computed in float32 in some families
 _SCORES_AT_ONCE = 1 << 20  # of one product on a CPU: scores stay in its cache
 _LEAST_DOCUMENTS, _LEAST_LENGTH = 8, 32  # steps of rounded layouts
-_KEPT_LENGTH = 256  # up to here the backward reads the kept probabilities, beyond it computes them again
+_KEPT_LENGTH = 512  # up to here the backward reads the kept probabilities, beyond it computes them again
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,8 +65,8 @@ def measure(engine: Engine, document_tokens: int) -> Footprint:
     device = engine.loaded.model.device
     return_free_memory()
     base = storage_bytes([*engine.loaded.model.parameters(), *engine.loaded.model.buffers()])
-    process = max(0, resident_bytes() - base) if device.type == "cpu" else 0
     per_row, per_fit = _optimiser_bytes(engine.layout.weights)
+    process = max(0, resident_bytes() - base) if device.type == "cpu" else 0
     count = max(1, _PROBE_TOKENS // document_tokens)
     tokens = count * document_tokens
     backward = _step_peak(engine, _probe(count, document_tokens, scored=1))
@@ -94,6 +94,7 @@ def _optimiser_bytes(weights: int) -> tuple[int, int]:
 def _counted(tasks: int) -> int:
     settings = {"loss_scale": 1.0, "betas": (0.9, 0.999), "epsilon": 1e-8}
     optimiser = HierarchicalAdam(torch.zeros(1, _WEIGHTS), [1.0], tasks, **settings)
+    optimiser.step(0.0)  # compiled now: its code belongs to the process
     of_weights = (
         value for value in vars(optimiser).values() if isinstance(value, Tensor) and value.is_floating_point()
     )
