@@ -68,11 +68,11 @@ def train(
                 yield from _next(run, state)
             yield from run.writer.wait()
         except Exception as error:
-            drained = isinstance(error, TrainerError) and error.code == "drained"
+            drained = error if isinstance(error, TrainerError) and error.code == "drained" else None
             yield from _written(run, None if drained else error)
-            if not drained:
+            if drained is None:
                 raise
-            yield from _drain(run, state, error)
+            yield from _drain(run, state, drained)
         else:
             yield Event(run_done=event_pb2.RunDone(
                 manifest=base, seconds=time.monotonic() - began, peak_memory_bytes=peak_memory_bytes(engine)
