@@ -27,6 +27,9 @@ const bytesOfWeight = 4; // float32
 /** Offset, both moments and the best step's weight of a row; the same of Theta. */
 const savedBytesOfWeight = 16;
 
+/** Whether what trains shares this machine's memory; an unknown device is taken for that. */
+const isHost = (device: string): boolean => device === "cpu" || device === "";
+
 /** Pure; but for what is saved the same numbers as `Footprint.peak` of the trainer, which measured what is multiplied here. */
 export function packMemory(spec: ExperimentSpec, inspected: Inspected, trials: number): PackMemory {
   const { processBytes: process, bytesPerRow, bytesPerFit, parametersPerRow } = inspected;
@@ -39,8 +42,9 @@ export function packMemory(spec: ExperimentSpec, inspected: Inspected, trials: n
   const copied = 2 * microBatchRows * parametersPerRow * bytesOfWeight;
   const leaving = (trials - 1) * inspected.tasks.length * parametersPerRow * bytesOfWeight;
   const [fits, rows, base] = [trials * bytesPerFit, rowCount * bytesPerRow, bases(spec, inspected)];
-  const onHost = inspected.device === "cpu" || inspected.device === "";
-  const saving = onHost ? savedBytesOfWeight * trials * (inspected.tasks.length + 1) * parametersPerRow : 0;
+  const saving = isHost(inspected.device)
+    ? savedBytesOfWeight * trials * (inspected.tasks.length + 1) * parametersPerRow
+    : 0;
   const passing = Math.max(copied + microBatchBytes(inspected, microBatchTokens), leaving);
   return {
     ...{ process, base, fits, rows, saving, passing, peak: process + base + fits + rows + saving + passing },
@@ -67,6 +71,5 @@ const mostTokensOfRow = ({ train, data }: ExperimentSpec): number =>
 /** A card's memory is as it was when a trainer looked; this machine's is as it is now. */
 export function deviceMemory(inspected: Inspected, hostFreeBytes: number): DeviceMemory {
   const { device, freeMemoryBytes, memoryBytes: totalBytes } = inspected;
-  const ofHost = device === "cpu" || device === "";
-  return { device, freeBytes: ofHost ? hostFreeBytes : freeMemoryBytes, totalBytes };
+  return { device, freeBytes: isHost(device) ? hostFreeBytes : freeMemoryBytes, totalBytes };
 }

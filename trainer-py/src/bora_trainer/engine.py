@@ -111,7 +111,7 @@ class Engine:
         span = _span(row_index)
         if isinstance(span, slice):
             return self._accumulate(rows_GP[span], gradient_GP[span], inputs, states, weights_N)
-        index = span.to(rows_GP.device)
+        index = sent(span, rows_GP.device)
         rows_NP = rows_GP.index_select(0, index)
         gradient_NP = torch.zeros_like(rows_NP)
         nats_N = self._accumulate(rows_NP, gradient_NP, inputs, states, weights_N)
@@ -219,7 +219,7 @@ class Engine:
 def _selected(rows_GP: Tensor, row_index: RowIndex) -> Tensor:
     """[N, P]: a view where the rows are neighbours."""
     span = _span(row_index)
-    return rows_GP[span] if isinstance(span, slice) else rows_GP.index_select(0, span.to(rows_GP.device))
+    return rows_GP[span] if isinstance(span, slice) else rows_GP.index_select(0, sent(span, rows_GP.device))
 
 
 def _span(row_index: RowIndex) -> slice | Tensor:

@@ -100,7 +100,7 @@ class Gradients:
         return nats_G
 
     def _add(self, optimiser: HierarchicalAdam, nats_G: Tensor, part: Sequence[TaskBatch], rows: Rows) -> None:
-        """Adds one micro-batch. Rows that are no neighbours are gathered: the engine reads views only."""
+        """Adds one micro-batch. The engine gathers rows that are no neighbours."""
         rows_GP, gradient_GP = optimiser.rows_GP, optimiser.gradient_GP
         # Micro-batches of neighbours are of one size or two; others are filled with rows that read nothing.
         absent = bucket(len(rows)) - len(rows) if self._engine.buckets and not isinstance(rows, range) else 0
@@ -110,15 +110,9 @@ class Gradients:
         index_N = sent(torch.tensor(index), gradient_GP.device)
         if self._recorded is not None:
             nats_N = self._recorded.accumulate(rows_GP, gradient_GP, packed, index, weights)
-        elif isinstance(rows, range):
-            weights_N = sent(torch.tensor(weights), gradient_GP.device)
-            nats_N = self._engine.accumulate(rows_GP, gradient_GP, packed, rows, weights_N)
         else:
             weights_N = sent(torch.tensor(weights), gradient_GP.device)
-            rows_NP = rows_GP.index_select(0, index_N)
-            gradient_NP = torch.zeros_like(rows_NP)
-            nats_N = self._engine.accumulate(rows_NP, gradient_NP, packed, range(len(index)), weights_N)
-            gradient_GP.index_add_(0, index_N, gradient_NP)
+            nats_N = self._engine.accumulate(rows_GP, gradient_GP, packed, index, weights_N)
         nats_G.index_copy_(0, index_N[: len(rows)], nats_N[: len(rows)])
 
     def _sampler(self, seed: int) -> BatchSampler:
