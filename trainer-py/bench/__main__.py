@@ -20,6 +20,7 @@ from bench.results import Results, ResumeRefused
 from bench.runner import run_cell
 from bora_trainer.device import available_threads, choose_dtype, default_device, torch_dtype
 from bora_trainer.errors import TrainerError
+from bora_trainer.heap import restart_with_kept_memory
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -148,4 +149,5 @@ def _refuse(message: str, hint: str) -> int:
 
 
 if __name__ == "__main__":
+    restart_with_kept_memory()
     sys.exit(main())

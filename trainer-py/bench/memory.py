@@ -19,6 +19,7 @@ from bora_trainer.allocations import resident_bytes
 from bora_trainer.data import Document, pack
 from bora_trainer.engine import Engine
 from bora_trainer.footprint import Footprint, measure
+from bora_trainer.heap import restart_with_kept_memory
 from bora_trainer.hierarchical_adam import HierarchicalAdam
 from bora_trainer.models import LoadedModel
 from bora_trainer.spec import AdapterSpec
@@ -139,4 +140,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    restart_with_kept_memory()
     main()

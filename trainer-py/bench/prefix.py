@@ -22,6 +22,7 @@ from bench.contestants.ours import Ours
 from bench.shapes import SHAPES
 from bench.workload import Workload
 from bora_trainer.data.documents import Dataset, TaskData, data_hash
+from bora_trainer.heap import restart_with_kept_memory
 from bora_trainer.prefix_cache import open_cache
 from bora_trainer.state_files import StateFolder
 
@@ -93,4 +94,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    restart_with_kept_memory()
     main()

@@ -23,6 +23,7 @@ from bora_trainer import train as loop
 from bora_trainer.adapters.peft_files import write_adapter, write_adapters
 from bora_trainer.data import Dataset, Document, TaskData
 from bora_trainer.engine import Engine
+from bora_trainer.heap import restart_with_kept_memory
 from bora_trainer.host_copy import HostCopy
 from bora_trainer.models import LoadedModel
 from bora_trainer.spec import (
@@ -167,4 +168,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    restart_with_kept_memory()
     main()

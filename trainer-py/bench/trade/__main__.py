@@ -27,6 +27,7 @@ from bench.trade.run import Request
 from bench.trade.summary import rows, sentences
 from bora_trainer.device import available_threads, choose_dtype, default_device
 from bora_trainer.errors import TrainerError
+from bora_trainer.heap import restart_with_kept_memory
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -118,4 +119,5 @@ def _refuse(message: str, hint: str) -> int:
 
 
 if __name__ == "__main__":
+    restart_with_kept_memory()
     sys.exit(main())

@@ -13,13 +13,15 @@ import psutil
 from bora_trainer import frames
 from bora_trainer.child import Job
 from bora_trainer.errors import TrainerError
+from bora_trainer.heap import with_kept_memory
 
 CHILD_COMMAND = (sys.executable, "-m", "bora_trainer.child")
 READ_BYTES = 1 << 16
 GROUP_GONE_SECONDS = 10.0
 # Everything else stays with the server, so that no secret of its environment reaches code that reads foreign files.
 PASSED_NAMES = (
-    "PATH HOME USER LANG LC_ALL TZ TMPDIR PYTHONPATH VIRTUAL_ENV LD_LIBRARY_PATH LD_PRELOAD XDG_CACHE_HOME "
+    "PATH HOME USER LANG LC_ALL TZ TMPDIR PYTHONPATH VIRTUAL_ENV LD_LIBRARY_PATH LD_PRELOAD GLIBC_TUNABLES "
+    "XDG_CACHE_HOME "
     "SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy "
     "SYSTEMROOT TEMP TMP"
 )
@@ -128,9 +130,10 @@ async def launch(command: Sequence[str], job: Job, request: bytes, log: Path) ->
 
 
 def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """What of the server's environment a child gets."""
-    passed = PASSED_NAMES.split()
-    return {key: value for key, value in environment.items() if key in passed or key.startswith(PASSED_PREFIXES)}
+    """What of the server's environment a child gets, and how its memory is kept."""
+    names = PASSED_NAMES.split()
+    passed = {key: value for key, value in environment.items() if key in names or key.startswith(PASSED_PREFIXES)}
+    return with_kept_memory(passed)
 
 
 def group_members(group: int) -> list[int]:
