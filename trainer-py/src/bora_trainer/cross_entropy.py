@@ -3,14 +3,17 @@
 Shapes: M scored positions, H hidden size, V vocabulary.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-_CHUNK_LOGITS = 16 * 2**20  # logits held at once (64 MiB in float32)
+_PRODUCT_BYTES = 128 * 2**20  # of one product with the output embedding: enough rows to fill the processor
+# Of those, so many pass through softmax together on a CPU, 4 MiB in float32: all at once took twice as long.
+_CACHED_LOGITS = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +23,34 @@ class OutputEmbedding:
     weight_VH: Tensor
     bias_V: Tensor | None
     softcap: float | None
+    _kept: dict[str, Tensor] = field(default_factory=dict, repr=False, compare=False)
+
+    def product(self, hidden_MH: Tensor, out_MV: Tensor | None = None) -> Tensor:
+        """h W^T + b, [M, V], in the dtype of W."""
+        if self.bias_V is None:
+            return torch.mm(hidden_MH, self.weight_VH.mT, out=out_MV)
+        return torch.addmm(self.bias_V, hidden_MH, self.weight_VH.mT, out=out_MV)
+
+    def held(self, rows: int) -> Tensor:
+        """Room for a product of so many rows, [rows, V]. On a CPU it is kept.
+
+        A large buffer that comes and goes leaves a gap in the C library's heap that, aligned, it fits into no more.
+        """
+        if self.weight_VH.device.type != "cpu":
+            return self.weight_VH.new_empty(rows, self.weight_VH.shape[0])
+        kept = self._kept.get("product")
+        if kept is None or len(kept) < rows:
+            kept = self._kept["product"] = self.weight_VH.new_empty(rows, self.weight_VH.shape[0])
+        return kept[:rows]
+
+    def capped(self, product_MV: Tensor) -> Tensor:
+        """The logits of a `product`, in at least float32."""
+        logits_MV = product_MV.to(torch.promote_types(product_MV.dtype, torch.float32))
+        return logits_MV if self.softcap is None else torch.tanh(logits_MV / self.softcap) * self.softcap
 
     def logits(self, hidden_MH: Tensor) -> Tensor:
         """[M, V] in at least float32."""
-        logits = torch.nn.functional.linear(hidden_MH, self.weight_VH, self.bias_V)
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        return logits if self.softcap is None else torch.tanh(logits / self.softcap) * self.softcap
+        return self.capped(self.product(hidden_MH))
 
 
 def nats_of_targets(hidden_MH: Tensor, targets_M: Tensor, output: OutputEmbedding) -> Tensor:
@@ -33,25 +58,32 @@ def nats_of_targets(hidden_MH: Tensor, targets_M: Tensor, output: OutputEmbeddin
     return _Nats.apply(hidden_MH, targets_M, output)  # pyright: ignore[reportReturnType]
 
 
+def positions_at_once(output: OutputEmbedding) -> int:
+    """Scored positions whose products with W are held together, at most."""
+    return max(1, _PRODUCT_BYTES // (output.weight_VH.shape[0] * output.weight_VH.element_size()))
+
+
 class _Nats(torch.autograd.Function):
     """As W is frozen, d nats_m / d h_m is known when the logits are: it is kept, [M, H], not the logits, [M, V]."""
 
     @staticmethod
     def forward(ctx: Any, hidden_MH: Tensor, targets_M: Tensor, output: OutputEmbedding) -> Tensor:
-        wants_gradient = ctx.needs_input_grad[0]
-        size = max(1, _CHUNK_LOGITS // output.weight_VH.shape[0])
-        parts: list[Tensor] = []
-        slope_MH = torch.empty_like(hidden_MH) if wants_gradient else None
-        for start in range(0, hidden_MH.shape[0], size):
-            piece = slice(start, start + size)
-            logits = output.logits(hidden_MH[piece])
-            log_total = logits.logsumexp(-1, keepdim=True)
-            target = targets_M[piece, None]
-            parts.append((log_total - logits.gather(-1, target)).squeeze(-1))
+        vocabulary = output.weight_VH.shape[0]
+        slope_MH = torch.empty_like(hidden_MH) if ctx.needs_input_grad[0] else None
+        nats_M = hidden_MH.new_empty(len(targets_M), dtype=torch.promote_types(hidden_MH.dtype, torch.float32))
+        rows = positions_at_once(output)
+        cached = _CACHED_LOGITS // vocabulary if hidden_MH.device.type == "cpu" else rows
+        held_MV = output.held(rows if len(targets_M) > rows // 8 else len(targets_M))
+        for piece in _pieces(len(targets_M), rows):
+            product_MV = output.product(hidden_MH[piece], held_MV[: piece.stop - piece.start])
+            for part in _pieces(len(product_MV), cached):
+                some = slice(piece.start + part.start, piece.start + part.stop)
+                target_M1 = targets_M[some, None]
+                nats_M[some] = _nats_and_slope(product_MV[part], target_M1, output, sloped=slope_MH is not None)
             if slope_MH is not None:
-                slope_MH[piece] = _slope(logits, log_total, target, output)
+                torch.mm(product_MV, output.weight_VH, out=slope_MH[piece])
         ctx.save_for_backward(slope_MH)
-        return torch.cat(parts) if parts else hidden_MH.new_zeros(0)
+        return nats_M
 
     @staticmethod
     @once_differentiable
@@ -60,11 +92,22 @@ class _Nats(torch.autograd.Function):
         return slope_MH * gradients[0][:, None].to(slope_MH.dtype), None, None
 
 
-def _slope(logits: Tensor, log_total: Tensor, target: Tensor, output: OutputEmbedding) -> Tensor:
-    """d nats / d h, [m, H]: (softmax - one-hot) through the soft cap and W. Overwrites `logits`."""
-    cap = None if output.softcap is None else 1 - (logits / output.softcap).square()
-    probability = logits.sub_(log_total).exp_()
-    probability.scatter_add_(-1, target, torch.full_like(target, -1, dtype=probability.dtype))
-    if cap is not None:
-        probability.mul_(cap)
-    return probability.to(output.weight_VH.dtype) @ output.weight_VH
+def _pieces(count: int, most: int) -> Iterator[slice]:
+    """`count` places in order, at most `most` and at least one at a time, in parts of about one size."""
+    parts = max(1, -(-count // max(1, most)))
+    step = max(1, -(-count // parts))
+    return (slice(start, min(start + step, count)) for start in range(0, count, step))
+
+
+def _nats_and_slope(product_MV: Tensor, target_M1: Tensor, output: OutputEmbedding, *, sloped: bool) -> Tensor:
+    """Nats, [M]. With `sloped` d nats / d product, (softmax - one-hot) through the soft cap, overwrites the product."""
+    logits_MV = output.capped(product_MV)
+    log_probability_MV = torch.log_softmax(logits_MV, -1)
+    nats_M = -log_probability_MV.gather(-1, target_M1).squeeze(-1)
+    if sloped:
+        slope_MV = log_probability_MV.exp_()
+        slope_MV.scatter_add_(-1, target_M1, torch.full_like(target_M1, -1, dtype=slope_MV.dtype))
+        if output.softcap is not None:
+            slope_MV.mul_(1 - (logits_MV / output.softcap).square_())
+        product_MV.copy_(slope_MV)
+    return nats_M

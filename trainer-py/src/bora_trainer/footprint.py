@@ -15,13 +15,12 @@ import torch
 from torch import Tensor
 
 from bora_trainer.allocations import peak_of, resident_bytes, resident_peak_of, return_free_memory
-from bora_trainer.cross_entropy import nats_of_targets
+from bora_trainer.cross_entropy import nats_of_targets, positions_at_once
 from bora_trainer.data import Document, PackedBatch, pack
 from bora_trainer.engine import Engine
 from bora_trainer.hierarchical_adam import HierarchicalAdam
 
 _PROBE_TOKENS = 256  # of the micro-batch that is measured; activations are proportional to it
-_MOST_LOGITS = 1 << 25  # of a measured cross-entropy: more than it ever holds at once
 _MOST_POSITIONS = 4096
 _BEST = 4  # bytes a weight: the rows, and Theta, of the best evaluation
 _WEIGHTS = 8  # a row of the optimiser whose tensors are counted
@@ -63,6 +62,8 @@ def measure(engine: Engine, document_tokens: int) -> Footprint:
     `accumulate`.
     """
     device = engine.loaded.model.device
+    positions = min(_MOST_POSITIONS, positions_at_once(engine.output_embedding))
+    _logits_peak(engine, positions)  # what it keeps on a CPU belongs to the process
     return_free_memory()
     base = storage_bytes([*engine.loaded.model.parameters(), *engine.loaded.model.buffers()])
     per_row, per_fit = _optimiser_bytes(engine.layout.weights)
@@ -73,8 +74,7 @@ def measure(engine: Engine, document_tokens: int) -> Footprint:
     with_logits = _step_peak(engine, _probe(count, document_tokens, scored=document_tokens - 1))
     logits = _logits_peak(engine, count * (document_tokens - 1))
     kept = min(backward, max(0, with_logits - logits))
-    vocabulary = engine.output_embedding.weight_VH.shape[0]
-    working = _logits_peak(engine, min(_MOST_POSITIONS, max(1, _MOST_LOGITS // vocabulary)))
+    working = _logits_peak(engine, positions)
     return Footprint(base, per_row, per_fit, -(-backward // tokens), -(-kept // tokens), working, process)
 
 
