@@ -1,12 +1,16 @@
 """Attention over documents against torch's own over whole rows with a mask. docs/performance.md."""
 
+import sys
+
 import pytest
 import torch
 import torch.nn.functional as F
 from tiny_models import FAMILIES, adapter, documents, loaded, random_rows, tiny_model
+from transformers import AttentionInterface, AutoModelForCausalLM, LlamaConfig
 
 from bora_trainer import attention
 from bora_trainer.attention import DocumentLayout, attend, plain_attention_mask
+from bora_trainer.attention_install import install
 from bora_trainer.data.batches import pack
 from bora_trainer.engine import Engine
 
@@ -107,5 +111,38 @@ def test_a_model_whose_attention_was_exchanged_is_refused() -> None:
 def test_a_family_that_attends_differently_keeps_its_own_attention() -> None:
     model = tiny_model("qwen2")
     model._supports_attention_backend = False
-    assert not attention.install(model)
+    assert not install(model)
     assert model.config._attn_implementation == "sdpa"
+
+
+def test_rounding_through_many_layers_does_not_hide_that_attentions_agree() -> None:
+    """Thirty layers in bfloat16: the last hidden states of two right answers differ by percents, no call's do."""
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        num_hidden_layers=30, hidden_size=32, num_attention_heads=4, num_key_value_heads=2, intermediate_size=64,
+        vocab_size=64, initializer_range=0.5,
+    )  # fmt: skip
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").to(torch.bfloat16).eval()
+    assert install(model)
+
+
+@pytest.mark.parametrize("family", ["qwen2", "gemma2"])
+def test_an_attention_that_adds_something_of_its_own_is_kept(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As attention sinks and biases by distance do: a thousandth of the answer is seen."""
+    model = tiny_model(family)
+    own = model.config._attn_implementation
+    assert own is not None
+    module = sys.modules[type(model).__module__]
+
+    def different(*inputs, **named):
+        answer, weights = usual(*inputs, **named)
+        return answer * 1.001, weights
+
+    if own == "eager":
+        usual = module.eager_attention_forward
+        monkeypatch.setattr(module, "eager_attention_forward", different)
+    else:
+        usual = AttentionInterface()[own]
+        monkeypatch.setitem(AttentionInterface._global_mapping, own, different)
+    assert not install(model)
+    assert model.config._attn_implementation == own

@@ -10,6 +10,7 @@ import torch
 
 from bench.contestants import Setting
 from bora_trainer import attention
+from bora_trainer.attention_install import install
 from bora_trainer.cross_entropy import nats_of_targets
 from bora_trainer.data.batches import pack
 from bora_trainer.device_batch import DeviceBatch
@@ -25,7 +26,7 @@ class Floor:
         workload, cell = setting.workload, setting.workload.cell
         self._model = cell.shape.model(setting.dtype, setting.device)
         self._output = find_output_embedding(self._model)
-        assert attention.install(self._model)
+        assert install(self._model)
         rows = [workload.documents(task) for _ in range(cell.fits) for task in range(cell.tasks)]
         size = setting.rows_per_micro_batch
         packed = (pack(rows[start : start + size]) for start in range(0, len(rows), size))

@@ -27,8 +27,6 @@ from transformers import AttentionInterface, PreTrainedModel
 
 NAME = "bora_documents"
 
-_PROBE_TOKENS = 4
-_PROBE_TOLERANCE = {torch.bfloat16: 5e-2, torch.float64: 1e-6}  # rotations are computed in float32 in some families
 _SCORES_AT_ONCE = 1 << 20  # of one product on a CPU: scores stay in its cache
 _LEAST_DOCUMENTS, _LEAST_LENGTH = 8, 32  # steps of rounded layouts
 _KEPT_LENGTH = 512  # up to here the backward reads the kept probabilities, beyond it computes them again
@@ -148,38 +146,6 @@ AttentionInterface.register(NAME, _for_transformers)
 def leave_uncompiled() -> None:
     """From now on a compiled layer calls this attention as it is: it asks for the micro-batch in hand."""
     AttentionInterface.register(NAME, torch.compiler.disable(_for_transformers))
-
-
-@torch.no_grad()
-def install(model: PreTrainedModel) -> bool:
-    """Lets `model` attend by `attend`, where that is what its own attention computes; else leaves it as it is.
-
-    Families differ in what they hand to an attention function (biases, sinks, windows), so two short documents in one
-    row are asked. `switch` takes it back.
-    """
-    own = model.config._attn_implementation
-    if own is None or not model._supports_attention_backend:
-        return False
-    device = next(model.parameters()).device
-    lengths = [[_PROBE_TOKENS, _PROBE_TOKENS - 1]]
-    segments = torch.repeat_interleave(torch.arange(2), torch.tensor(lengths[0]))[None].to(device)
-    positions = torch.cat([torch.arange(length) for length in lengths[0]])[None].to(device)
-    tokens = torch.arange(segments.shape[1], device=device)[None] % model.config.get_text_config().vocab_size
-    inputs: dict[str, Any] = {"input_ids": tokens, "position_ids": positions, "use_cache": False}
-    mask = plain_attention_mask(segments, own, model.dtype)
-    expected = model.base_model(**inputs, attention_mask=mask)[0]
-    switch(model, NAME)
-    try:
-        with attending(DocumentLayout.of(lengths, segments.shape[1]).to(device)):
-            found = model.base_model(**inputs, attention_mask=None)[0]
-    except RuntimeError:  # a family with an attention of its own shape
-        switch(model, own)
-        return False
-    error = (found - expected).norm() / expected.norm()
-    if error.item() <= _PROBE_TOLERANCE.get(model.dtype, 1e-4):
-        return True
-    switch(model, own)
-    return False
 
 
 def switch(model: PreTrainedModel, implementation: str) -> None:
