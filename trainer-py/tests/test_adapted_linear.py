@@ -14,6 +14,7 @@ from bora_trainer.adapters.layout import Layout
 from bora_trainer.data.batches import pack
 from bora_trainer.engine import Engine
 from bora_trainer.errors import TrainerError
+from bora_trainer.row_layout import RowLayout
 from bora_trainer.spec import AdapterSpec
 
 TASKS = 3
@@ -73,13 +74,14 @@ def test_their_input_is_kept_once():
             lambda tensor, storages=storages: storages.append(tensor.untyped_storage().data_ptr()) or tensor,
             lambda tensor: tensor,
         )
-        with hooks, shared.reading(RowsInHand(ROWS, torch.zeros_like(ROWS))):
+        with hooks, shared.reading(RowsInHand(ROWS, LAYOUT, torch.zeros_like(ROWS))):
             outputs = [member(x) for member in shared.members]
         assert all(output.requires_grad for output in outputs)
         kept[plain] = storages.count(x.untyped_storage().data_ptr())
     assert kept[False] == 1 < kept[True]
 
 
+LAYOUT = RowLayout(TASKS, 5)
 RANK, INPUTS, OUTPUTS = 2, 8, (6, 4)
 _TENSORS = [("q", "lora_A", (RANK, INPUTS)), ("v", "lora_A", (RANK, INPUTS)),
             ("q", "lora_B", (OUTPUTS[0], RANK)), ("v", "lora_B", (OUTPUTS[1], RANK))]  # fmt: skip
@@ -99,7 +101,7 @@ def test_an_output_that_nobody_reads_gets_no_gradient_and_the_others_theirs():
     for plain in (False, True):
         shared, x = one_group(plain=plain)
         gradient = torch.zeros_like(ROWS)
-        with shared.reading(RowsInHand(ROWS, gradient)):
+        with shared.reading(RowsInHand(ROWS, LAYOUT, gradient)):
             first, _ = (member(x) for member in shared.members)
             first.sum().backward()
         assert x.grad is not None
@@ -111,7 +113,7 @@ def test_an_output_that_nobody_reads_gets_no_gradient_and_the_others_theirs():
 def test_a_member_that_is_given_another_input_after_all_is_computed_from_that():
     shared, x = one_group()
     other = torch.randn_like(x)
-    with shared.reading(RowsInHand(ROWS)):
+    with shared.reading(RowsInHand(ROWS, LAYOUT)):
         mixed = [member(given) for member, given in zip(shared.members, (x, other), strict=True)]
         expected = [[member(given) for member in shared.members] for given in (x, other)]
     torch.testing.assert_close(mixed, [expected[0][0], expected[1][1]])
@@ -125,6 +127,9 @@ def test_without_rows_in_hand_the_base_speaks_alone():
 
 def test_an_input_that_does_not_hold_every_row_is_refused():
     shared, x = one_group()
-    with shared.reading(RowsInHand(ROWS)), pytest.raises(TrainerError, match=r"\(2, 5, 8\) for 3 rows") as raised:
+    with (
+        shared.reading(RowsInHand(ROWS, LAYOUT)),
+        pytest.raises(TrainerError, match=r"\(2, 5, 8\) for 3 rows") as raised,
+    ):
         shared.members[0](x[:2])
     assert raised.value.code == "unmatched_module"

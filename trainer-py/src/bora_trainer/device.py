@@ -15,7 +15,7 @@ from bora_trainer.engine_support import refuse_without_compiler, refuse_without_
 from bora_trainer.errors import TrainerError
 from bora_trainer.spec import Dtype, EngineSpec, Execution
 
-_ACTIVATION_BYTES = 2**30  # of a micro-batch on a CPU: well past the size from which its speed is flat
+_ACTIVATION_BYTES = 3 * 2**29  # of a micro-batch on a CPU: from about there on its speed is flat (docs/performance.md)
 _ACTIVATION_SHARE = 0.25  # of the device's free memory, at most
 _MOST_TOKENS = 16384  # of a micro-batch: a tiny model wins nothing beyond either
 _PROBE_SIZE = 512  # of the square matrices; a product takes milliseconds

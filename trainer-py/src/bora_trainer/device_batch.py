@@ -4,12 +4,13 @@ Places of scored tokens and of documents follow from what the CPU knows, so they
 which entries of a tensor are true means to wait for it. With `buckets` few shapes occur, which is what compiled
 kernels and recorded graphs need; what is added to fill them weighs nothing.
 
-Shapes: N packed rows, T tokens a row, M scored tokens, E documents.
+Shapes: N packed rows (one where rows lie end to end), T tokens a row, M scored tokens, E documents, A adapter rows.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from bora_trainer.attention import DocumentLayout
 from bora_trainer.data.batches import PAD_SEGMENT, PackedBatch
+from bora_trainer.row_layout import RowLayout
 
 _WIDTH = 64  # widths are multiples of it
 _SCORED = 64  # and so are numbers of scored tokens
@@ -50,16 +52,20 @@ class Shape:
     documents: int
     classes: tuple[tuple[int, int], ...]
     indexed: bool
+    end_to_end: tuple[int, int] | None = None  # adapter rows and tokens of the longest, where rows lie end to end
 
     def parts(self) -> dict[str, tuple[int, ...]]:
         """The pieces of a buffer, in order."""
         cells = (self.rows, self.width)
         places = (sum(count * length for count, length in self.classes),) if self.indexed else (0,)
         back = (self.rows * self.width,) if self.indexed else (0,)
+        ragged = (math.prod(self.end_to_end),) if self.end_to_end else (0,)
+        of_rows = (self.rows * self.width,) if self.end_to_end else (0,)
         return {
             "tokens": cells, "positions": cells, "segments": cells,
             "read": (self.scored,), "target": (self.scored,), "row": (self.scored,), "document": (self.scored,),
             "place": places, "real": places, "origin": back, "origin_real": back,
+            "row_place": ragged, "row_real": ragged, "row_origin": of_rows,
         }  # fmt: skip
 
 
@@ -67,9 +73,9 @@ class Shape:
 class DeviceBatch:
     """`tokens_NT`, `positions_NT`, `segments_NT` as in `PackedBatch`; then of each scored token:
 
-    `read_M`, n * T + t - 1, whose state predicts it; `target_M`, the token; `row_M`, n; `document_M`, its document's
-    number in the order of `PackedBatch.documents`. A token that only fills a bucket has row N and document E, one past
-    the last, and reads any state.
+    `read_M`, n * T + t - 1, whose state predicts it; `target_M`, the token; `row_M`, its adapter row; `document_M`, its
+    document's number in the order of `PackedBatch.documents`. A token that only fills a bucket has row A and document
+    E, one past the last, and reads any state. `rows`: which tokens are whose.
     """
 
     shape: Shape
@@ -82,25 +88,36 @@ class DeviceBatch:
     row_M: Tensor
     document_M: Tensor
     layout: DocumentLayout
+    rows: RowLayout
 
     @classmethod
-    def of(cls, batch: PackedBatch, *, buckets: bool = False) -> DeviceBatch:
-        """On the CPU, from a batch on the CPU; `to` sends it. With `buckets` the width must be a bucket already."""
+    def of(cls, batch: PackedBatch, lengths_A: Sequence[int] | None = None, *, buckets: bool = False) -> DeviceBatch:
+        """On the CPU, from a batch on the CPU; `to` sends it. With `buckets` the width must be a bucket already.
+
+        `lengths_A`: tokens of each adapter row of a batch that is one row (`PackedBatch.end_to_end`).
+        """
         rows, width = batch.tokens.shape
         row_M, token_M = batch.scored.nonzero(as_tuple=True)
         counts = [len(documents) for documents in batch.documents]
         first_N = torch.tensor([0, *accumulate(counts)][:-1])
-        document_M = first_N[row_M] + batch.segments[row_M, token_M]
+        document_M, target_M = first_N[row_M] + batch.segments[row_M, token_M], batch.tokens[row_M, token_M]
         missing = bucket(len(row_M), _SCORED) - len(row_M) if buckets else 0
         read_M = torch.cat([row_M * width + token_M - 1, torch.arange(missing) % (rows * width)])
         layout = DocumentLayout.of(batch.lengths, width, buckets=bucket if buckets else None)
         documents = bucket(sum(counts), 8) if buckets else sum(counts)
-        shape = Shape(rows, width, len(read_M), documents, layout.classes, layout.place_M is not None)
+        whose = RowLayout(rows, width)
+        if lengths_A is not None:
+            whose = RowLayout.end_to_end(lengths_A, width)
+            row_M = torch.repeat_interleave(torch.tensor(lengths_A))[token_M]
+        shape = Shape(
+            rows, width, len(read_M), documents, layout.classes, layout.place_M is not None,
+            None if lengths_A is None else (whose.rows, whose.width),
+        )  # fmt: skip
         values = [
             batch.tokens, batch.positions, batch.segments, read_M,
-            F.pad(batch.tokens[row_M, token_M], (0, missing)),
+            F.pad(target_M, (0, missing)),
             F.pad(row_M, (0, missing), value=rows), F.pad(document_M, (0, missing), value=documents),
-            *(tensor for tensor in layout.indices if tensor is not None),
+            *(tensor for tensor in (*layout.indices, *whose.indices) if tensor is not None),
         ]  # fmt: skip
         return cls.read(shape, torch.cat([tensor.flatten().to(torch.int64) for tensor in values]))
 
@@ -116,8 +133,13 @@ class DeviceBatch:
                 shape.classes, views["place"], views["real"][:, None] != 0, views["origin"],
                 views["origin_real"][:, None] != 0,
             )  # fmt: skip
+        whose = RowLayout(shape.rows, shape.width)
+        if shape.end_to_end:
+            whose = RowLayout(
+                *shape.end_to_end, views["row_place"], views["row_real"][:, None] != 0, views["row_origin"]
+            )
         of_tokens = (views["read"], views["target"], views["row"], views["document"])
-        return cls(shape, buffer, views["tokens"], views["positions"], views["segments"], *of_tokens, layout)
+        return cls(shape, buffer, views["tokens"], views["positions"], views["segments"], *of_tokens, layout, whose)
 
     def to(self, device: torch.device) -> DeviceBatch:
         """The same on `device`: one copy, and nothing waits for it."""

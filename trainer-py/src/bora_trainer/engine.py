@@ -19,12 +19,14 @@ from torch import Tensor, nn
 from bora_trainer import attention
 from bora_trainer.adapters.attached import AttachedAdapters
 from bora_trainer.adapters.lora import Lora
+from bora_trainer.attention_install import install
 from bora_trainer.compiled_layers import compile_layers, release
 from bora_trainer.cross_entropy import OutputEmbedding, nats_of_targets
 from bora_trainer.data.batches import PackedBatch
 from bora_trainer.device_batch import DeviceBatch, sent, widened
 from bora_trainer.errors import TrainerError
 from bora_trainer.frozen_prefix import FrozenPrefix
+from bora_trainer.fused_norm import fuse_norms, release_norms
 from bora_trainer.models import LoadedModel
 from bora_trainer.output_embedding import find_output_embedding
 from bora_trainer.spec import AdapterSpec
@@ -50,11 +52,13 @@ class Engine:
         *,
         plain_attention: bool = False,
         plain_adapters: bool = False,
+        plain_norms: bool = False,
         buckets: bool = False,
         compiled: bool = False,
     ) -> None:
         """References for the fast paths, which tests hold to them. `plain_attention`: the model's own, over whole rows
         with a mask, even where `attention` could do. `plain_adapters`: torch's own operations and autograd.
+        `plain_norms`: the base's own normalisation.
 
         `buckets`: micro-batches are padded so that few shapes occur (device_batch.py). `compiled`: the layers run
         through torch.compile (compiled_layers.py); raises `TrainerError("engine_unsupported")` where they cannot.
@@ -70,9 +74,12 @@ class Engine:
         self._longest = _longest_document(loaded.model.config)
         self._refuse_targets_outside_body()
         self._adapters = AttachedAdapters(loaded.model, self.lora, plain=plain_adapters)
-        self.attends_documents = not plain_attention and attention.install(loaded.model)
+        self.attends_documents = not plain_attention and install(loaded.model)
+        # Rows of unequal length are then read without pads; references and buckets keep their rectangle.
+        self.end_to_end = self.attends_documents and not buckets and not plain_adapters
         self.prefix = FrozenPrefix.of(loaded.model, self.lora.modules)
         self._stored: StoredStates | None = None
+        self._norms = [] if plain_norms or compiled else fuse_norms(loaded.model)  # a compiler fuses them itself
         # Layers below the adapters are passed over once their states are stored; exchanged forwards stay uncompiled.
         below = self.prefix.layers if self.prefix is not None else ()
         self._compiled = compile_layers(loaded.model, self.lora.modules, beside=below) if compiled else []
@@ -124,10 +131,13 @@ class Engine:
         Raises as `accumulate`.
         """
         self._refuse_long_documents(batch)
+        lengths = None
         if self.buckets:
             batch = widened(batch)
+        elif self.end_to_end and batch.pads and batch.scored_tokens:
+            lengths, batch = batch.lengths_of_rows, batch.end_to_end()
         states = self._stored(batch) if self.prefix is not None and self._stored is not None else None
-        return DeviceBatch.of(batch, buckets=self.buckets), states
+        return DeviceBatch.of(batch, lengths, buckets=self.buckets), states
 
     @torch.no_grad()
     def nats(self, rows_GP: Tensor | None, batch: PackedBatch, row_index: RowIndex) -> list[float]:
@@ -135,7 +145,8 @@ class Engine:
         assert len(row_index) == batch.tokens.shape[0], "one adapter row for each packed row"
         inputs, states = self.prepared(batch)
         inputs = inputs.to(self._device)
-        with self._adapters.reading(None if rows_GP is None else _selected(rows_GP, row_index)):
+        rows_NP = None if rows_GP is None else _selected(rows_GP, row_index)
+        with self._adapters.reading(rows_NP, inputs.rows):
             nats_M = self._forward(inputs, states)
         sums = torch.zeros(inputs.shape.documents + 1, dtype=torch.float64, device=self._device)
         return sums.index_add_(0, inputs.document_M, nats_M.double()).tolist()[: sum(map(len, batch.documents))]
@@ -160,6 +171,7 @@ class Engine:
     def close(self) -> None:
         """Gives the model its own modules and attention back."""
         release(self._compiled)
+        release_norms(self._norms)
         if self.attends_documents:
             attention.switch(self.loaded.model, self.loaded.attention)
         self._adapters.detach()
@@ -187,7 +199,7 @@ class Engine:
         self, rows_NP: Tensor, gradient_NP: Tensor, inputs: DeviceBatch, states: Tensor | None, weights_N: Tensor
     ) -> Tensor:
         """`accumulate_sent` for rows that lie in the order of the batch."""
-        with self._adapters.reading(rows_NP, gradient_NP):
+        with self._adapters.reading(rows_NP, inputs.rows, gradient_NP):
             nats_M = self._forward(inputs, states)
             if nats_M.numel() > 0:
                 weights_N1 = F.pad(sent(weights_N, self._device).to(nats_M.dtype), (0, 1))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from bora_trainer.data import TaskData, pack
-from bora_trainer.data.micro_batches import PRICES, Rows, cells, micro_batches
+from bora_trainer.data.micro_batches import PRICES, Rows, cells, micro_batches, neighbours
 from bora_trainer.data.samplers import BatchSampler, TaskBatch, make_sampler
 from bora_trainer.device_batch import bucket, sent
 from bora_trainer.engine import Engine
@@ -74,11 +74,17 @@ class Gradients:
         widths = [sum(len(document.tokens) for document in batch.documents) for batch in batches]
         tokens = [sum(document.scored for document in batch.documents) for batch in batches]
         while True:
-            parts = micro_batches(widths, self._size.rows, self._prices)
+            parts = self._parts(widths)
             nats_G = self._fill(optimiser, batches, parts, step)
             if nats_G is not None:
-                return Read(nats_G, tokens, sum(widths), cells(widths, parts) - sum(widths))
+                padded = 0 if self._engine.end_to_end else cells(widths, parts) - sum(widths)
+                return Read(nats_G, tokens, sum(widths), padded)
             optimiser.discard_gradient()
+
+    def _parts(self, widths_G: Sequence[int]) -> Sequence[Rows]:
+        if self._engine.end_to_end:
+            return neighbours(len(widths_G), self._size.rows)
+        return micro_batches(widths_G, self._size.rows, self._prices)
 
     def _fill(
         self, optimiser: HierarchicalAdam, batches: Sequence[TaskBatch], parts: Sequence[Rows], step: int

@@ -30,7 +30,7 @@ from bora_trainer.models import ModelFacts
 from bora_trainer.state_files import NoRoom, StateFile, StateFolder
 from bora_trainer.versions import versions
 
-_FORMAT = 1  # raise it when the same documents would be computed or laid out differently
+_FORMAT = 2  # raise it when the same documents would be computed or laid out differently
 _FILL_TOKENS = {"cpu": 2048, "cuda": 32768}  # of a batch, with padding
 _TELL_SECONDS = 5.0  # between two events
 _WAIT_SECONDS = 0.2  # between two looks whether another process has filled the file
@@ -165,7 +165,7 @@ def _probe(engine: Engine) -> Tensor:
     """
     vocabulary = engine.loaded.model.config.get_text_config().vocab_size
     asked, between = (
-        pack([[_document(first, 4, vocabulary)], [_document(first + 4, 3, vocabulary)]]) for first in (1, 9)
+        pack([[_document(first, 4, vocabulary)], [_document(first + 4, 4, vocabulary)]]) for first in (1, 9)
     )
     engine.start_from(None)
     try:

@@ -12,6 +12,7 @@ import torch
 
 from bora.trainer.v1 import event_pb2
 from bora_trainer import checkpoint
+from bora_trainer.allocations import return_free_memory
 from bora_trainer.background_writer import BackgroundWriter
 from bora_trainer.data import Dataset, Document
 from bora_trainer.data.permutation import choose
@@ -70,6 +71,11 @@ class Run:
             return TrainingState(self.spec, self.spec.fits, self.engine, self.dataset)
         self.size.restore(found.facts.get("micro_batch", {}))
         return TrainingState.resume(self.spec, self.engine, self.dataset, found)
+
+    def return_free_memory(self) -> None:
+        """When rows have left: what they and larger micro-batches had is not needed again."""
+        if self.engine.loaded.model.device.type == "cpu":
+            return_free_memory()
 
     def started(self, state: TrainingState, *, prefix_cache: bool, words: str) -> event_pb2.Event:
         """`words` tell of the prefix cache what `open_cache` told."""

@@ -112,6 +112,7 @@ def _next(run: Run, state: TrainingState) -> Iterator[Event]:
     ended = state.first_ended()
     if ended is not None:
         yield from _finish(run, state, ended)
+        run.return_free_memory()
     elif state.evaluation_due(run.train):
         yield from _evaluate(run, state)
     elif state.checkpoint_due(run.train):

@@ -5,8 +5,8 @@ their A at once and kept once, and the backward touches it once. Gradients of th
 tensor in its own precision, outside the autograd graph; the graph carries d x alone. `plain` is the same in torch's own
 operations: tests hold one to the other, and modules whose weight is not a plain matrix take it always.
 
-Shapes: N adapter rows of a micro-batch, T tokens, R rank, S the ranks of all members together, I in, O out, P weights a
-row. docs/method.md, section 7; docs/performance.md.
+Shapes: N adapter rows of a micro-batch, T tokens of the longest, M tokens of all, R rank, S the ranks of all members
+together, I in, O out, P weights a row. docs/method.md, section 7; docs/performance.md.
 """
 
 from __future__ import annotations
@@ -24,13 +24,18 @@ from transformers.pytorch_utils import Conv1D
 from bora_trainer.adapters.layout import Slot
 from bora_trainer.errors import TrainerError
 from bora_trainer.products import bmm_into
+from bora_trainer.row_layout import RowLayout
 
 
 @dataclass(frozen=True, slots=True)
 class RowsInHand:
-    """The adapter rows of a micro-batch, [N, P], and where their gradients are added; None: nobody asks for them."""
+    """The adapter rows of a micro-batch, [N, P], and where their gradients are added; None: nobody asks for them.
+
+    `layout`: which tokens are whose.
+    """
 
     rows_NP: Tensor
+    layout: RowLayout
     gradient_NP: Tensor | None = None
 
 
@@ -46,7 +51,7 @@ class AdaptedLinear(nn.Module):
         self._shared = [shared]
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: [N, T, I], or [N*T, I] where a family flattens its tokens. Returns the same leading shape with O."""
+        """x: [N, T, I], [1, M, I] or, where a family flattens its tokens, [M, I]. The same leading shape with O."""
         return self._shared[0].output(self, x)
 
     @property
@@ -89,7 +94,7 @@ class SharedInput:
         if self._in_hand is None:
             return member.base(x)
         if x is not self._x or member not in self._outputs:
-            self._refuse_other_shape(x, len(self._in_hand.rows_NP))
+            self._refuse_other_shape(x, self._in_hand.layout)
             outputs = self._plain(x, self._in_hand) if self.plain else _Fused.apply(x, _ANCHOR, self, self._in_hand)
             self._x, self._outputs = x, dict(zip(self.members, outputs, strict=True))
         found = self._outputs.pop(member)
@@ -97,24 +102,29 @@ class SharedInput:
             self._x = None
         return found
 
-    def _refuse_other_shape(self, x: Tensor, rows: int) -> None:
-        if x.shape[0] % rows != 0 if x.dim() != 3 else x.shape[0] != rows:
+    def _refuse_other_shape(self, x: Tensor, layout: RowLayout) -> None:
+        rows, tokens = x.shape[0], x.shape[:-1].numel()
+        if layout.origin_M is not None:
+            fits = tokens == len(layout.origin_M)
+        else:
+            fits = tokens % layout.rows == 0 if x.dim() != 3 else rows == layout.rows
+        if not fits:
             raise TrainerError(
                 "unmatched_module",
-                f"an adapted module got an input of shape {tuple(x.shape)} for {rows} rows",
+                f"an adapted module got an input of shape {tuple(x.shape)} for {layout.rows} rows",
                 "choose targets that see every token, for instance the attention projections",
             )
 
     def _plain(self, x: Tensor, in_hand: RowsInHand) -> list[Tensor]:
         """One module after the other, gradients by autograd."""
-        rows, outputs = len(in_hand.rows_NP), []
+        layout, outputs = in_hand.layout, []
         a_NSI = _leaf(self.slot_a, in_hand)
         for place, (member, slot) in enumerate(zip(self.members, self.slots_b, strict=True)):
-            y, x_NTI = member.base(x), _by_row(x, rows)
+            y, x_NTI = member.base(x), layout.by_row(x)
             a_NRI = a_NSI[:, place * self.rank : (place + 1) * self.rank]
             shrunk_NTR = torch.bmm(x_NTI, a_NRI.to(x.dtype).mT)
-            b_NOR = _leaf(slot, in_hand).to(x.dtype)
-            outputs.append(torch.baddbmm(_by_row(y, rows), shrunk_NTR, b_NOR.mT, alpha=self.scale).view(y.shape))
+            change_NTO = torch.bmm(shrunk_NTR, _leaf(slot, in_hand).to(x.dtype).mT)
+            outputs.append(y + self.scale * layout.back(change_NTO).view(y.shape))
         return outputs
 
 
@@ -126,11 +136,6 @@ def _leaf(slot: Slot, in_hand: RowsInHand) -> Tensor:
     return view
 
 
-def _by_row(values: Tensor, rows: int) -> Tensor:
-    """[N, T, width] of [N, T, width] or [N * T, width]."""
-    return values.reshape(rows, -1, values.shape[-1])
-
-
 # Makes autograd ask for the outputs' gradients where no x below needs one.
 _ANCHOR = torch.empty(0, requires_grad=True)
 
@@ -140,52 +145,63 @@ class _Fused(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, anchor: Tensor, shared: SharedInput, in_hand: RowsInHand) -> tuple[Tensor, ...]:
-        rows = len(in_hand.rows_NP)
+        x_NTI = in_hand.layout.by_row(x)
         a_NSI = shared.slot_a.view(in_hand.rows_NP).to(x.dtype)
         bs = [slot.view(in_hand.rows_NP).to(x.dtype) for slot in shared.slots_b]
-        shrunk_NTS = torch.bmm(_by_row(x, rows), a_NSI.mT)
+        shrunk_NTS = torch.bmm(x_NTI, a_NSI.mT)
         if shared.scale != 1:
             shrunk_NTS.mul_(shared.scale)
         outputs = tuple(member.base(x) for member in shared.members)
         for y, shrunk_NTR, b_NOR in zip(outputs, shrunk_NTS.split(shared.rank, dim=-1), bs, strict=True):
-            _by_row(y, rows).baddbmm_(shrunk_NTR, b_NOR.mT)
+            _add_product(y, shrunk_NTR, b_NOR.mT, in_hand.layout)
         if in_hand.gradient_NP is not None:
-            ctx.save_for_backward(x, shrunk_NTS, a_NSI, *bs)
-            ctx.shared, ctx.gradient_NP = shared, in_hand.gradient_NP
+            ctx.save_for_backward(x_NTI, shrunk_NTS, a_NSI, *bs)
+            ctx.shared, ctx.in_hand, ctx.shape = shared, in_hand, x.shape
             ctx.set_materialize_grads(False)
         return outputs
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, None, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        x, shrunk_NTS, a_NSI, *bs = ctx.saved_tensors
+        x_NTI, shrunk_NTS, a_NSI, *bs = ctx.saved_tensors
         shared: SharedInput = ctx.shared
-        rows = len(a_NSI)
-        slopes = [_slope(dy, x, slot) for dy, slot in zip(gradients, shared.slots_b, strict=True)]
-        by_row = [_by_row(dy, rows) for dy in slopes]
+        in_hand: RowsInHand = ctx.in_hand
+        assert in_hand.gradient_NP is not None
+        slopes = [_slope(dy, x_NTI, ctx.shape, slot) for dy, slot in zip(gradients, shared.slots_b, strict=True)]
+        by_row = [in_hand.layout.by_row(dy) for dy in slopes]
         parts = [torch.bmm(dy_NTO, b_NOR) for dy_NTO, b_NOR in zip(by_row, bs, strict=True)]
         d_shrunk_NTS = parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
         if shared.scale != 1:
             d_shrunk_NTS.mul_(shared.scale)
         for slot, dy_NTO, shrunk_NTR in zip(shared.slots_b, by_row, shrunk_NTS.split(shared.rank, dim=-1), strict=True):
-            bmm_into(slot.view(ctx.gradient_NP), dy_NTO.mT, shrunk_NTR, beta=1)
-        bmm_into(shared.slot_a.view(ctx.gradient_NP), d_shrunk_NTS.mT, _by_row(x, rows), beta=1)
+            bmm_into(slot.view(in_hand.gradient_NP), dy_NTO.mT, shrunk_NTR, beta=1)
+        bmm_into(shared.slot_a.view(in_hand.gradient_NP), d_shrunk_NTS.mT, x_NTI, beta=1)
         if not ctx.needs_input_grad[0]:
             return None, None, None, None
-        return _slope_of_input(shared, slopes, d_shrunk_NTS, a_NSI).view(x.shape), None, None, None
+        return _slope_of_input(shared, slopes, d_shrunk_NTS, a_NSI, in_hand.layout).view(ctx.shape), None, None, None
 
 
-def _slope(dy: Tensor | None, x: Tensor, slot: Slot) -> Tensor:
+def _add_product(y: Tensor, left_NTK: Tensor, right_NKW: Tensor, layout: RowLayout) -> None:
+    """Adds to y, [..., M tokens, W], in place; where rows are rectangles already in one operation."""
+    if layout.origin_M is None:
+        layout.by_row(y).baddbmm_(left_NTK, right_NKW)
+    else:
+        y.view(-1, y.shape[-1]).add_(layout.back(torch.bmm(left_NTK, right_NKW)))
+
+
+def _slope(dy: Tensor | None, like: Tensor, shape: torch.Size, slot: Slot) -> Tensor:
     """Zeros where nothing after the module depends on its output."""
-    return x.new_zeros(*x.shape[:-1], slot.shape[0]) if dy is None else dy
+    return like.new_zeros(*shape[:-1], slot.shape[0]) if dy is None else dy
 
 
-def _slope_of_input(shared: SharedInput, slopes: Sequence[Tensor], d_shrunk_NTS: Tensor, a_NSI: Tensor) -> Tensor:
-    """d x, [N * T, I]."""
+def _slope_of_input(
+    shared: SharedInput, slopes: Sequence[Tensor], d_shrunk_NTS: Tensor, a_NSI: Tensor, layout: RowLayout
+) -> Tensor:
+    """d x, [M, I]."""
     first, *others = shared.members
     flat = [dy.reshape(-1, dy.shape[-1]) for dy in slopes]
     dx = torch.mm(flat[0], first.weight_OI)
     for member, dy in zip(others, flat[1:], strict=True):
         dx.addmm_(dy, member.weight_OI)
-    _by_row(dx, len(a_NSI)).baddbmm_(d_shrunk_NTS, a_NSI)
+    _add_product(dx, d_shrunk_NTS, a_NSI, layout)
     return dx

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 
 from bora_trainer.adapters.adapted_linear import AdaptedLinear, RowsInHand, SharedInput
 from bora_trainer.adapters.lora import Lora
+from bora_trainer.row_layout import RowLayout
 
 _PROBE_TOKENS = 4
 
@@ -36,12 +37,12 @@ class AttachedAdapters:
         ]
 
     @contextmanager
-    def reading(self, rows_NP: Tensor | None, gradient_NP: Tensor | None = None) -> Iterator[None]:
-        """Within it row n of every input is changed by row n of `rows_NP`; None: the base alone.
+    def reading(self, rows_NP: Tensor | None, layout: RowLayout, gradient_NP: Tensor | None = None) -> Iterator[None]:
+        """Within it the tokens of row n of `layout` are changed by row n of `rows_NP`; None: the base alone.
 
         A backward of what is computed within it adds to `gradient_NP`, where there is one.
         """
-        in_hand = None if rows_NP is None else RowsInHand(rows_NP, gradient_NP)
+        in_hand = None if rows_NP is None else RowsInHand(rows_NP, layout, gradient_NP)
         with ExitStack() as stack:
             for shared in self._shared:
                 stack.enter_context(shared.reading(in_hand))

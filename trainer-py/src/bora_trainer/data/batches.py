@@ -4,15 +4,19 @@ Legend: R rows, T tokens. A row holds documents of one task end to end; attentio
 (block-diagonal), so a packed document has the same nats as alone. Rows are padded to the longest row, never further.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from bora_trainer.data.documents import Document
 
 PAD_SEGMENT = -1
+_END_TO_END = 64  # tokens of a batch without rows are a multiple of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,31 @@ class PackedBatch:
     def lengths(self) -> list[list[int]]:
         """Tokens of each document, by row."""
         return [[len(document.tokens) for document in row] for row in self.documents]
+
+    @property
+    def pads(self) -> int:
+        return self.tokens.numel() - sum(self.lengths_of_rows)
+
+    @property
+    def lengths_of_rows(self) -> list[int]:
+        return [sum(lengths) for lengths in self.lengths]
+
+    def end_to_end(self) -> PackedBatch:
+        """The same documents in one row; `segments` then number the documents of all rows.
+
+        Pads at its end alone, up to a multiple of 64 tokens: kernels are made for a size, and one that was there before
+        costs nothing.
+        """
+        real = self.segments != PAD_SEGMENT
+        documents = tuple(document for row in self.documents for document in row)
+        counts = torch.tensor([len(row) for row in self.documents])
+        segments = self.segments + (counts.cumsum(0) - counts)[:, None]
+        absent = -int(real.sum()) % _END_TO_END
+        tokens, positions, scored = (
+            F.pad(part[real], (0, absent))[None] for part in (self.tokens, self.positions, self.scored)
+        )
+        segments = F.pad(segments[real], (0, absent), value=PAD_SEGMENT)[None]
+        return PackedBatch(tokens, positions, segments, scored, (documents,))
 
 
 def pack(rows: Sequence[Sequence[Document]]) -> PackedBatch:

@@ -1,8 +1,9 @@
 """Which rows of a step are computed together: few pads, few micro-batches, neighbours where that costs nothing.
 
-A micro-batch is a rectangle as wide as its longest row, so rows of like width belong together. Every cut costs as much
-as some tokens would (launching the layers once more, smaller matrix products), and rows that are not neighbours in the
-flat [G, P] tensor cost a copy of their weights and gradients each. The cheapest partition under these prices is taken.
+Where rows are read end to end (row_layout.py) neighbours always are. Elsewhere a micro-batch is a rectangle as wide as
+its longest row, so rows of like width belong together. Every cut costs as much as some tokens would (launching the
+layers once more, smaller matrix products), and rows that are not neighbours in the flat [G, P] tensor cost a copy of
+their weights and gradients each. The cheapest partition under these prices is taken.
 """
 
 from collections.abc import Sequence
@@ -28,13 +29,20 @@ def micro_batches(widths_G: Sequence[int], most_rows: int, prices: Prices = PRIC
     Ranges are neighbours; tuples are rows in the order of falling width.
     """
     count = len(widths_G)
-    in_order = [range(start, min(start + most_rows, count)) for start in range(0, count, most_rows)]
+    in_order = neighbours(count, most_rows)
     by_width = sorted(range(count), key=lambda row: -widths_G[row])
     ends = _cheapest_cuts([widths_G[row] for row in by_width], most_rows, prices.cut)
     sorted_apart = [tuple(by_width[start:end]) for start, end in zip([0, *ends], ends, strict=False)]
     cost_in_order = cells(widths_G, in_order) + prices.cut * len(in_order)
     cost_apart = cells(widths_G, sorted_apart) + prices.cut * len(sorted_apart) + prices.gathered_row * count
-    return list(in_order) if cost_in_order <= cost_apart else [_as_range(rows) for rows in sorted_apart]
+    return [*in_order] if cost_in_order <= cost_apart else [_as_range(rows) for rows in sorted_apart]
+
+
+def neighbours(count: int, most_rows: int) -> list[range]:
+    """Rows in order, in as few micro-batches as may be, all of about one size."""
+    parts = max(1, -(-count // most_rows))
+    bounds = [count * part // parts for part in range(parts + 1)]
+    return [range(start, stop) for start, stop in zip(bounds, bounds[1:], strict=False)]
 
 
 def cells(widths_G: Sequence[int], parts: Sequence[Rows]) -> int:
