@@ -4,3 +4,4 @@ export { compareTaus, compareTasks, type TauRow, type TaskRow } from "./tau-comp
 export { describeWinner } from "./winner-words.js";
 export { heldOut } from "./held-out.js";
 export { contrastTaus, type TauContrast } from "./tau-contrasts.js";
+export { gainBySize, type GainBySize } from "./gain-by-size.js";
