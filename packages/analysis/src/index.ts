@@ -5,3 +5,4 @@ export { describeWinner } from "./winner-words.js";
 export { heldOut } from "./held-out.js";
 export { contrastTaus, type TauContrast } from "./tau-contrasts.js";
 export { gainBySize, type GainBySize } from "./gain-by-size.js";
+export { chooseTau, type TauChoices } from "./tau-choice.js";
