@@ -6,3 +6,4 @@ export { heldOut } from "./held-out.js";
 export { contrastTaus, type TauContrast } from "./tau-contrasts.js";
 export { gainBySize, type GainBySize } from "./gain-by-size.js";
 export { chooseTau, type TauChoices } from "./tau-choice.js";
+export { shrinkage, type Shrinkage } from "./shrinkage.js";
