@@ -7,3 +7,4 @@ export { contrastTaus, type TauContrast } from "./tau-contrasts.js";
 export { gainBySize, type GainBySize } from "./gain-by-size.js";
 export { chooseTau, type TauChoices } from "./tau-choice.js";
 export { shrinkage, type Shrinkage } from "./shrinkage.js";
+export { adapterMap, type AdapterMap } from "./adapter-map.js";
