@@ -1,5 +1,11 @@
-export { summarise, type SweepFacts, type TrialFacts } from "./summarise.js";
+export { summarise, type TrialFacts } from "./summarise.js";
 export { documentRows, type ScoredTrial } from "./documents.js";
 export { compareTaus, compareTasks, type TauRow, type TaskRow } from "./tau-comparison.js";
 export { describeWinner } from "./winner-words.js";
-export { pairedBootstrap, type PairedTask, type Interval } from "./paired-bootstrap.js";
+export { heldOut } from "./held-out.js";
+export { bitsPerCharacter } from "./bits-per-character.js";
+export { contrastTaus, type TauContrast } from "./tau-contrasts.js";
+export { chooseTau, type TauChoices } from "./tau-choice.js";
+export { gainBySize, type GainBySize } from "./gain-by-size.js";
+export { shrinkage, type Shrinkage } from "./shrinkage.js";
+export { adapterMap, type AdapterMap } from "./adapter-map.js";

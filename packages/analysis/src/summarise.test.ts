@@ -94,6 +94,23 @@ describe("summarise", () => {
     ]);
   });
 
+  it("states no interval where nothing could vary, and warns of tasks with one test document", () => {
+    const lone = three();
+    const inspected = {
+      ...lone.inspected,
+      tasks: lone.inspected.tasks.map((task) => ({ ...task, documents: { ...task.documents, test: 1 } })),
+    };
+    const documents = lone.documents.filter(({ document }) => document !== "test-30");
+    const results = summarise({ ...lone, inspected, documents });
+    expect(results.best).toMatchObject({ tau: 1e4, against: [] });
+    expect(results.warnings.at(-1)).toMatch(/^2 of 2 tasks have one test document: /);
+    const one = summarise({
+      ...lone,
+      documents: lone.documents.filter((own) => own.document !== "test-30" || own.task !== "Hamlet"),
+    });
+    expect(one.best?.against).toHaveLength(2);
+  });
+
   it("refuses a finished trial whose documents are not all there", () => {
     const broken = three();
     const documents = broken.documents.filter(({ task, trial: id }) => task !== "Hamlet" || id !== "tau-0-0");

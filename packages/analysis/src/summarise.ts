@@ -1,6 +1,7 @@
 import { type DocumentRow, type Inspected, type SweepResults, type TrialResult } from "@bora/contracts";
 import { againstEnds } from "./against-ends.js";
 import { bestTrial, compare } from "./best-trial.js";
+import { heldOut } from "./held-out.js";
 import { bothSplits } from "./split-result.js";
 import { dtypeWarnings, resultWarnings } from "./warnings.js";
 
@@ -57,9 +58,22 @@ export function summarise(facts: SweepFacts): SweepResults {
     .map((trial) => trialResult(trial, rowsOf(trial.id), tasks));
   const base = bothSplits(rowsOf(""), "base", tasks);
   const winner = bestTrial(trials);
-  const testRows = ({ id }: TrialResult) =>
-    rowsOf(id).filter(({ model, split }) => model === "task" && split === "test");
-  const best = winner && { trialId: winner.id, tau: winner.tau, against: againstEnds(winner, trials, testRows) };
+  const finishedTest = () =>
+    heldOut(
+      trials.filter(({ state }) => state === "done").flatMap(({ id }) => rowsOf(id)),
+      "test",
+    );
+  const best = winner && { trialId: winner.id, tau: winner.tau, against: againstEnds(winner.tau, finishedTest()) };
+  const data = {
+    hash: inspected.dataHash,
+    tasks: inspected.tasks.map(({ name, slug, documents, scoredTokens, cutDocuments }) => ({
+      name,
+      slug,
+      documents,
+      scoredTokens,
+      cutDocuments,
+    })),
+  };
   return {
     schemaVersion: 1,
     sweepId: facts.sweepId,
@@ -67,19 +81,10 @@ export function summarise(facts: SweepFacts): SweepResults {
     versions: { ...facts.versions },
     execution: facts.execution,
     model: { name: inspected.modelName, hash: inspected.modelHash },
-    data: {
-      hash: inspected.dataHash,
-      tasks: inspected.tasks.map(({ name, slug, documents, scoredTokens, cutDocuments }) => ({
-        name,
-        slug,
-        documents,
-        scoredTokens,
-        cutDocuments,
-      })),
-    },
+    data,
     base,
     trials,
     best,
-    warnings: [...resultWarnings({ trials, best, base }, inspected.warnings), ...dtypeWarnings(facts)],
+    warnings: [...resultWarnings({ trials, best, base, data }, inspected.warnings), ...dtypeWarnings(facts)],
   };
 }

@@ -57,12 +57,22 @@ function oneSeed(trials: readonly TrialResult[], best: SweepResults["best"]): st
   ];
 }
 
+/** The documents of a task vary among themselves; of a single one nobody can tell how much. */
+function loneDocuments({ tasks }: SweepResults["data"]): string[] {
+  const lone = tasks.filter(({ documents }) => documents.test === 1).length;
+  if (lone === 0) return [];
+  return [
+    `${lone} of ${tasks.length} tasks have one test document: what varies there the intervals cannot show; add ` +
+      "documents, or raise the test share in data.split.fractions",
+  ];
+}
+
 /** What a reader of the numbers must know before trusting them. */
 export function resultWarnings(
-  results: Pick<SweepResults, "trials" | "best" | "base">,
+  results: Pick<SweepResults, "trials" | "best" | "base" | "data">,
   ofData: readonly string[],
 ): string[] {
-  const { trials, best, base } = results;
+  const { trials, best, base, data } = results;
   return [
     ...ofData,
     ...unfinished(trials),
@@ -70,6 +80,7 @@ export function resultWarnings(
     ...worseThanBase(trials, base),
     ...edge(trials, best),
     ...oneSeed(trials, best),
+    ...loneDocuments(data),
   ];
 }
 

@@ -81,7 +81,7 @@ export const SweepResults = z.object({
       against: z
         .array(EndComparison)
         .default([])
-        .describe("empty when neither end is in the grid, or is the best itself"),
+        .describe("empty where no end is in the grid beside the best, or nothing could vary"),
     })
     .nullable()
     .describe("lowest macro validation nats per token among finished trials"),

@@ -1,0 +1,25 @@
+import { describe, expect, it } from "vitest";
+import { golden } from "./golden.fixture.js";
+import { slopeCoefficients, slopeOf, weightedLine } from "./weighted-line.js";
+
+const { x, y, weights, ...expected } = golden.weightedLine;
+const [xs, ys, ws] = [x, y, weights].map((values) => Float64Array.from(values)) as [
+  Float64Array,
+  Float64Array,
+  Float64Array,
+];
+
+describe("weightedLine", () => {
+  it("is statsmodels' WLS", () => {
+    const found = weightedLine(xs, ys, ws);
+    for (const key of ["slope", "intercept", "standardError", "degreesOfFreedom"] as const)
+      expect(found[key]).toBeCloseTo(expected[key], 9);
+    expect(found.p).toBeCloseTo(expected.p, 6);
+  });
+
+  it("has a slope that is linear in y, and does not see its level", () => {
+    const coefficients = slopeCoefficients(xs, ws);
+    expect(slopeOf(coefficients, ys)).toBeCloseTo(expected.slope, 12);
+    expect(slopeOf(coefficients, new Float64Array(x.length).fill(7))).toBeCloseTo(0, 12);
+  });
+});
