@@ -95,12 +95,12 @@ def test_the_first_attempts_engine_is_kept() -> None:
 
 @pytest.mark.usefixtures("plain_cpu")
 def test_micro_batches_fill_the_budget_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert choose().rows_per_micro_batch == 1024 // 96
+    assert choose().rows_per_micro_batch == 1536 // 96
     assert choose(rows=4).rows_per_micro_batch == 4
     assert choose(tokens_per_row=5000).rows_per_micro_batch == 1
     assert choose(rows=10**6, activation_bytes_per_token=1).rows_per_micro_batch == 16384 // 96
     rates(monkeypatch, 4.0)
-    assert choose().rows_per_micro_batch == 2048 // 96
+    assert choose(rows=100).rows_per_micro_batch == 3072 // 96
 
 
 @pytest.mark.usefixtures("plain_cpu")

@@ -63,8 +63,14 @@ def _epsilon(module: nn.Module) -> float | None:
 
 
 def _forward_of(module: nn.Module) -> Callable[[Tensor], Tensor]:
-    weight, epsilon = module.get_parameter("weight").detach().float(), _epsilon(module)
-    return lambda hidden_states: _Norm.apply(hidden_states, weight, epsilon)  # pyright: ignore[reportReturnType]
+    weight, epsilon, own = module.get_parameter("weight").detach().float(), _epsilon(module), module.forward
+
+    def forward(hidden_states: Tensor) -> Tensor:
+        if hidden_states.device.type != "cpu":  # the model was moved
+            return own(hidden_states)
+        return _Norm.apply(hidden_states, weight, epsilon)  # pyright: ignore[reportReturnType]
+
+    return forward
 
 
 def _agrees(module: nn.Module) -> bool:
