@@ -26,10 +26,11 @@ def test_tokens_come_to_their_rows_zeros_where_none_stands_and_back() -> None:
 
 
 def test_a_value_that_is_not_finite_stays_in_its_row() -> None:
-    layout = RowLayout.end_to_end([3, 5], 8)
     values = torch.ones(8, 2)
     values[0] = float("nan")
-    assert layout.by_row(values).isnan().flatten(1).any(1).tolist() == [True, False]
+    for lengths in ([3, 5], [3, 0, 5], [0, 3, 5], [3, 5, 0]):
+        found = RowLayout.end_to_end(lengths, 8).by_row(values).isnan().flatten(1).any(1)
+        assert found.nonzero().tolist() == [[lengths.index(3)]]
 
 
 def test_rows_of_one_length_are_a_view() -> None:
@@ -70,6 +71,21 @@ def test_nats_and_gradients_are_those_of_padded_rows(family: str) -> None:
     torch.testing.assert_close(found[0][0], found[1][0], rtol=1e-9, atol=0)
     torch.testing.assert_close(found[0][2], found[1][2], rtol=1e-9, atol=0)
     assert ((found[0][1] - found[1][1]).norm() / found[1][1].norm()).item() < 1e-6
+
+
+@pytest.mark.parametrize("how", [{}, {"buckets": True}, {"plain_adapters": True}])
+@pytest.mark.parametrize("diverged", [0, 2])
+def test_a_row_that_diverged_spoils_no_other(how: dict[str, bool], diverged: int) -> None:
+    """The other rows are of other lengths, one is empty, and every one of them is padded somewhere."""
+    engine = Engine(loaded(tiny_model("llama-tied")), adapter("llama-tied"), **how)
+    rows = random_rows(engine, 4)
+    rows[diverged] = float("nan")
+    gradient = torch.zeros_like(rows)
+    batch = pack([documents([2, 4], 0), documents([13, 5], 1), documents([3, 9, 2], 2), []])
+    nats = engine.accumulate(rows, gradient, batch, range(4), torch.ones(4))
+    others = [row for row in range(4) if row != diverged]
+    assert gradient[others].isfinite().all() and nats[others].isfinite().all()
+    assert gradient[diverged].isnan().any() and nats[diverged].isnan()
 
 
 def test_references_and_buckets_keep_their_rectangle() -> None:

@@ -216,18 +216,18 @@ def _by_class(heads_NQTC: Tensor, layout: DocumentLayout) -> list[Tensor]:
 
 
 class _Gather(torch.autograd.Function):
-    """Rows `index` of a matrix, zero where not `real`; the backward gathers too, by the index that leads back."""
+    """Rows `index` of a matrix, zero where not `real`, whatever stands there; the backward gathers too."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, index: Tensor, real: Tensor, back: Tensor, back_real: Tensor) -> Tensor:
         ctx.save_for_backward(back, back_real)
-        return x.index_select(0, index).mul_(real)
+        return x.index_select(0, index).masked_fill_(~real, 0)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         back, back_real = ctx.saved_tensors
-        return gradients[0].index_select(0, back).mul_(back_real), None, None, None, None
+        return gradients[0].index_select(0, back).masked_fill_(~back_real, 0), None, None, None, None
 
 
 class _Products(torch.autograd.Function):

@@ -85,6 +85,11 @@ class Engine:
         self._compiled = compile_layers(loaded.model, self.lora.modules, beside=below) if compiled else []
 
     @property
+    def fused_norms(self) -> bool:
+        """Whether the base's norms are computed by fused_norm.py."""
+        return bool(self._norms)
+
+    @property
     def output_embedding(self) -> OutputEmbedding:
         """What turns hidden states into logits."""
         return self._output

@@ -21,7 +21,7 @@ from bora_trainer.engine import Engine
 from bora_trainer.hierarchical_adam import HierarchicalAdam
 
 _PROBE_TOKENS = 256  # of the micro-batch that is measured; activations are proportional to it
-_MOST_POSITIONS = 4096
+_MOST_POSITIONS = 16384  # of a micro-batch
 _BEST = 4  # bytes a weight: the rows, and Theta, of the best evaluation
 _WEIGHTS = 8  # a row of the optimiser whose tensors are counted
 
@@ -30,8 +30,8 @@ _WEIGHTS = 8  # a row of the optimiser whose tensors are counted
 class Footprint:
     """Bytes. `activation` is the backward's peak, `kept` what the forward has taken when the logits are computed.
 
-    `working`: the cross-entropy's chunk of logits with its temporaries, whatever the micro-batch. `process`: the
-    interpreter, its libraries and the data; 0 on a device with memory of its own.
+    `working`: the cross-entropy's temporaries, whatever the micro-batch; on a GPU its chunk of logits too. `process`:
+    the interpreter, its libraries, the data and that chunk, which a CPU keeps; 0 on a device with memory of its own.
     """
 
     base: int
@@ -104,7 +104,12 @@ def _counted(tasks: int) -> int:
 def _probe(documents: int, tokens: int, *, scored: int) -> PackedBatch:
     """One document a row; tokens are those that every vocabulary has."""
     words = tuple(1 + i % 2 for i in range(tokens))
-    return pack([[Document(0, str(n), "", words, tokens - max(1, scored), tokens)] for n in range(documents)])
+    # Every other a token shorter: rows of unequal length take copies that a rectangle does not.
+    rows = []
+    for n in range(documents):
+        less = n % 2 if tokens > 2 else 0
+        rows.append([Document(0, str(n), "", words[less:], tokens - max(1, scored), tokens - less)])
+    return pack(rows)
 
 
 def _step_peak(engine: Engine, batch: PackedBatch) -> int:

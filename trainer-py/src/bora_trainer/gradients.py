@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from bora_trainer.data import TaskData, pack
+from bora_trainer.data.batches import end_to_end_pads
 from bora_trainer.data.micro_batches import PRICES, Rows, cells, micro_batches, neighbours
 from bora_trainer.data.samplers import BatchSampler, TaskBatch, make_sampler
 from bora_trainer.device_batch import bucket, sent
@@ -77,14 +78,18 @@ class Gradients:
             parts = self._parts(widths)
             nats_G = self._fill(optimiser, batches, parts, step)
             if nats_G is not None:
-                padded = 0 if self._engine.end_to_end else cells(widths, parts) - sum(widths)
-                return Read(nats_G, tokens, sum(widths), padded)
+                return Read(nats_G, tokens, sum(widths), self._pads(widths, parts))
             optimiser.discard_gradient()
 
     def _parts(self, widths_G: Sequence[int]) -> Sequence[Rows]:
         if self._engine.end_to_end:
             return neighbours(len(widths_G), self._size.rows)
         return micro_batches(widths_G, self._size.rows, self._prices)
+
+    def _pads(self, widths_G: Sequence[int], parts: Sequence[Rows]) -> int:
+        if not self._engine.end_to_end:
+            return cells(widths_G, parts) - sum(widths_G)
+        return sum(end_to_end_pads([widths_G[row] for row in rows]) for rows in parts)
 
     def _fill(
         self, optimiser: HierarchicalAdam, batches: Sequence[TaskBatch], parts: Sequence[Rows], step: int

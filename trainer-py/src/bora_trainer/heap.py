@@ -14,7 +14,7 @@ from collections.abc import Mapping
 NAME = "GLIBC_TUNABLES"
 _TUNABLES = {
     "glibc.malloc.hugetlb": 1,  # asks for transparent huge pages
-    "glibc.malloc.mmap_threshold": 1 << 40,  # nothing is mapped by itself
+    "glibc.malloc.mmap_threshold": 1 << 40,  # nothing is mapped by itself (glibc before 2.35: up to 32 MiB)
     "glibc.malloc.trim_threshold": 1 << 40,  # and nothing given back but on demand (allocations.return_free_memory)
 }
 

@@ -16,6 +16,7 @@ import time
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 
 import torch
 from torch import Tensor
@@ -206,6 +207,7 @@ def _key(engine: Engine, documents: Sequence[Document], dtype: torch.dtype) -> s
         "cut": [engine.prefix.cut.layers, engine.prefix.cut.lowest],
         "tokens": tokens.hexdigest(),
         "batch": _fill_tokens(engine),
+        "norms": ["fused", version("numba")] if engine.fused_norms else ["own"],
         "attention": "documents" if engine.attends_documents else engine.loaded.attention,
         "device": [device_description(str(device)), torch.backends.cpu.get_cpu_capability()],
         "threads": torch.get_num_threads(),

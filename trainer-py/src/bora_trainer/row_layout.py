@@ -52,7 +52,7 @@ class RowLayout:
         if self.place is None or self.real is None:
             return values.reshape(self.rows, -1, values.shape[-1])
         flat = values.reshape(-1, values.shape[-1]).index_select(0, self.place)
-        return (flat * self.real).view(self.rows, self.width, -1)
+        return flat.masked_fill_(~self.real, 0).view(self.rows, self.width, -1)  # times 0 would keep a NaN
 
     def back(self, values_NTW: Tensor) -> Tensor:
         """[M, width]: the tokens alone, one row behind the other."""

@@ -61,12 +61,17 @@ class PackedBatch:
         documents = tuple(document for row in self.documents for document in row)
         counts = torch.tensor([len(row) for row in self.documents])
         segments = self.segments + (counts.cumsum(0) - counts)[:, None]
-        absent = -int(real.sum()) % _END_TO_END
+        absent = end_to_end_pads(self.lengths_of_rows)
         tokens, positions, scored = (
             F.pad(part[real], (0, absent))[None] for part in (self.tokens, self.positions, self.scored)
         )
         segments = F.pad(segments[real], (0, absent), value=PAD_SEGMENT)[None]
         return PackedBatch(tokens, positions, segments, scored, (documents,))
+
+
+def end_to_end_pads(lengths_of_rows: Sequence[int]) -> int:
+    """Of rows that are read end to end; those of one length are a rectangle without."""
+    return 0 if len(set(lengths_of_rows)) == 1 else -sum(lengths_of_rows) % _END_TO_END
 
 
 def pack(rows: Sequence[Sequence[Document]]) -> PackedBatch:

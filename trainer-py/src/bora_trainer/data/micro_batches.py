@@ -40,8 +40,8 @@ def micro_batches(widths_G: Sequence[int], most_rows: int, prices: Prices = PRIC
 
 def neighbours(count: int, most_rows: int) -> list[range]:
     """Rows in order, in as few micro-batches as may be, all of about one size."""
-    parts = max(1, -(-count // most_rows))
-    bounds = [count * part // parts for part in range(parts + 1)]
+    parts = -(-count // most_rows)
+    bounds = [count * part // max(1, parts) for part in range(parts + 1)]
     return [range(start, stop) for start, stop in zip(bounds, bounds[1:], strict=False)]
 
 
