@@ -25,6 +25,18 @@ describe("a contrast", () => {
     expect(found).toMatchObject({ about: "these tasks", method: "bca", units: 7, seeds: 1 });
   });
 
+  it("says nothing of new tasks from one task, whatever the seeds", () => {
+    const one = laidOut([{ tokens: [4, 10, 7, 21], nats: [1, -3, 2, -9] }]);
+    const seeds = [one.nats, one.nats.map((value) => value + 1)];
+    expect(compare(one, seeds, { about: "new tasks" })).toMatchObject({ low: -Infinity, high: Infinity, p: 1 });
+    expect(compare(one, seeds).high).toBeLessThan(Infinity);
+  });
+
+  it("has no width and one degree of nothing where models agree everywhere", () => {
+    const found = compare(small, [small.nats.map(() => 0)]);
+    expect(found).toMatchObject({ low: 0, high: 0, standardError: 0, degreesOfFreedom: 0 });
+  });
+
   it("is the same for the same seed, whatever is compared beside it, and another for another", () => {
     const others = [{ differences: [small.nats.map(Math.abs)] }, { differences: [small.nats] }];
     const found = compare(small, [small.nats]);

@@ -106,7 +106,9 @@ export function conclude(
   const units = left.bySeed[0]?.length ?? 0;
   const method = options.method ?? (units < fewUnits ? "bca" : "percentile");
   const found = { difference, method, about: options.about, seeds: estimates.length, units };
-  if (estimates.length === 1 && left.strata.every(({ begin, end }) => end - begin === 1))
+  // One unit says nothing of others: a new task from one task, whatever the seeds, or documents that stand alone.
+  const alone = left.strata.every(({ begin, end }) => end - begin === 1);
+  if (alone && (estimates.length === 1 || options.about === "new tasks"))
     return { ...found, low: -Infinity, high: Infinity, p: 1, standardError: Infinity, degreesOfFreedom: 0 };
   const sorted = resampleSeeds(bySeed, options).toSorted();
   const own = spread(left, estimates);

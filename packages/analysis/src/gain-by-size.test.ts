@@ -65,6 +65,33 @@ describe("gain against training size", () => {
     expect(found).toEqual({ ...gainBySize(data(tasks.slice(0, 4)), taus, sizes, options), leftOut: found?.leftOut });
   });
 
+  it("leaves a task of one document out whatever the seeds, whose scatter is not its error", () => {
+    const tasks = [
+      ...[1, 2, 3, 4].map((size) => ({ tokens: [10, 10, 10], nats: [size - 1, size, size + 1] })),
+      { tokens: [10], nats: [5] },
+    ];
+    const one = data(tasks);
+    const runs = [0, 1, 2].flatMap((seed) =>
+      one.runs.map((run) => ({
+        ...run,
+        trial: `${run.trial} ${seed}`,
+        seed,
+        nats: run.nats.map((x) => x * (1 + seed / 9)),
+      })),
+    );
+    const sizes = new Map(tasks.map((_, task) => [`task ${task}`, Math.exp(task + 1)]));
+    expect(gainBySize({ ...one, runs }, taus, sizes, options)?.leftOut).toEqual(["task 4"]);
+  });
+
+  it("does not collapse for few new tasks, of which a draw may hold one size alone", () => {
+    const { data: own, trainTokens } = sizedStudy({ ...scenario, documents: [20, 25, 30, 35], betweenTasks: 0.3 }, 1);
+    const sizes = new Map([...trainTokens.keys()].map((name, task) => [name, [1000, 1000, 2000, 5000][task] ?? NaN]));
+    const found = gainBySize(own, taus, sizes, { ...options, about: "new tasks" })?.slope;
+    const width = (found?.high ?? NaN) - (found?.low ?? NaN);
+    expect(width).toBeGreaterThan(2 * (found?.standardError ?? NaN));
+    expect(width).toBeLessThan(30 * (found?.standardError ?? NaN));
+  });
+
   it("is undefined below four tasks, of too few sizes, and of taus without a common seed", () => {
     const { data: own, trainTokens } = sizedStudy(scenario, 0);
     const three = [...trainTokens].map(([name, size], task) => [name, task < 3 ? size : 0] as const);

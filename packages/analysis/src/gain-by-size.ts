@@ -84,7 +84,10 @@ export function gainBySize(
   const differences = seedDifferences(data, first, second);
   if (differences.length === 0) return undefined;
   const all = taskGains(data, differences, trainTokens);
-  const kept = all.flatMap((own, task) => (own.standardError > 0 && own.trainTokens > 0 ? [task] : []));
+  const kept = all.flatMap((own, task) => {
+    const { begin, end } = data.tasks[task] ?? { begin: 0, end: 0 };
+    return end - begin > 1 && own.standardError > 0 && own.trainTokens > 0 ? [task] : [];
+  });
   if (kept.length < 4) return undefined;
   const tasks = all.filter((_, task) => kept.includes(task));
   const sizes = tasks.map((own) => own.trainTokens);

@@ -71,6 +71,12 @@ const strataVariances = (deviations: Float64Array, strata: readonly Stratum[]): 
 
 const sum = (values: readonly number[]): number => values.reduce((all, value) => all + value, 0);
 
+/** Satterthwaite's degrees of freedom of a variance; none where nothing varies. */
+const of = (variance: number, squares: number): Spread => ({
+  standardError: Math.sqrt(variance),
+  degreesOfFreedom: variance === 0 ? 0 : variance ** 2 / squares,
+});
+
 /**
  * Standard error of an estimate that is a mean over seeds, `estimates` [S], each of the same units. Units and seeds are
  * crossed, so both variances hold that of their interaction: it is taken off once (method of moments for a two-way
@@ -85,7 +91,7 @@ export function spread({ strata, bySeed, parameters = 1 }: Deviations, estimates
     const { begin, end } = strata[index] ?? { begin: 0, end: 0 };
     return variance === 0 ? 0 : variance ** 2 / (end - begin - parameters);
   });
-  if (seeds === 1) return { standardError: Math.sqrt(units), degreesOfFreedom: units ** 2 / sum(squares) };
+  if (seeds === 1) return of(units, sum(squares));
   const middle = mean(estimates);
   const ofSeeds =
     power(
@@ -108,10 +114,7 @@ export function spread({ strata, bySeed, parameters = 1 }: Deviations, estimates
     ((seeds - 1) * seeds);
   // Moments can say less than one of the parts; no part is below 0.
   const variance = Math.max(units + ofSeeds - interaction, units, ofSeeds);
-  return {
-    standardError: Math.sqrt(variance),
-    degreesOfFreedom: variance ** 2 / (sum(squares) + ofSeeds ** 2 / (seeds - 1)),
-  };
+  return of(variance, sum(squares) + ofSeeds ** 2 / (seeds - 1));
 }
 
 /** Acceleration of BCa over strata (Efron 1987; Davison and Hinkley 1997, section 5.3), of the mean over seeds. */

@@ -55,6 +55,13 @@ describe("the choice of tau", () => {
     expect(found?.best).toMatchObject({ tau: 0, seeds: 2 });
   });
 
+  it("keeps the best where no error is known: one document and one seed", () => {
+    const lone = [rows(0, 0, 3.5, 0), rows(1, 0, 3, 0), rows(10, 0, 3.2, 0)].map((own) =>
+      [own[0], own[10]].flatMap((x) => x ?? []),
+    );
+    expect(choose(...lone)?.oneStandardError.tau).toBe(1);
+  });
+
   it("never looks at test", () => {
     const turned = grid.map((own) =>
       own.map((document) => (document.split === "test" ? { ...document, nats: 100 - document.nats } : document)),

@@ -38,7 +38,7 @@ function choice(tau: number, validation: HeldOut, test: HeldOut, options: Partia
 /**
  * Chooses tau on validation by two rules: the lowest macro nats per token (of equals the larger tau), and the one-
  * standard-error rule: the largest tau, so the most sharing and the fewest effective parameters, whose difference to
- * the best is at most one standard error of that paired difference. Test numbers are read for what was chosen, never
+ * the best is at most one standard error of that paired difference, where there is one. Test numbers are read for what was chosen, never
  * to choose. Undefined when nothing was scored.
  */
 export function chooseTau(
@@ -53,7 +53,7 @@ export function chooseTau(
   if (best === undefined) return undefined;
   const larger = taus.filter((tau) => tau > best.tau);
   const close = contrastTaus(validation, best.tau, larger, options)
-    .filter(({ difference, standardError }) => -difference <= standardError)
+    .filter(({ difference, standardError }) => Number.isFinite(standardError) && -difference <= standardError)
     .map(({ other }) => other);
   const simplest = Math.max(best.tau, ...close);
   const chosen = choice(best.tau, validation, test, options);

@@ -9,6 +9,21 @@ const [xs, ys, ws] = [x, y, weights].map((values) => Float64Array.from(values)) 
   Float64Array,
 ];
 
+describe("the coefficients of a slope", () => {
+  it("are NaN where all x are equal, to rounding, and whatever has no weight", () => {
+    for (const x of [Math.log(12345), 7.3, 1e-3, 40]) {
+      for (const weight of [0.1, 3, 1e5 / 3]) {
+        const found = slopeCoefficients(
+          Float64Array.of(x, x, 2, x),
+          Float64Array.of(weight, weight / 7, 0, 1.7 * weight),
+        );
+        expect(found.every(Number.isNaN)).toBe(true);
+      }
+    }
+    expect(slopeCoefficients(Float64Array.of(1, 1 + 1e-9), Float64Array.of(1, 1)).every(Number.isFinite)).toBe(true);
+  });
+});
+
 describe("weightedLine", () => {
   it("is statsmodels' WLS", () => {
     const found = weightedLine(xs, ys, ws);

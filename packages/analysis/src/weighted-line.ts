@@ -9,15 +9,19 @@ export interface WeightedLine {
   p: number; // two-sided, of no slope
 }
 
+const ROUNDING = 1e-24;
+
 const sumOf = (values: Float64Array, of: (value: number, index: number) => number): number =>
   values.reduce((sum, value, index) => sum + of(value, index), 0);
 
-/** What each y contributes to the slope: slope = sum of coefficient times y. Sums to 0. */
+/** What each y contributes to the slope: slope = sum of coefficient times y. Sums to 0. NaN where all x are equal. */
 export function slopeCoefficients(x: Float64Array, weights: Float64Array): Float64Array {
   const middle = sumOf(x, (value, index) => value * (weights[index] ?? NaN)) / sumOf(weights, (weight) => weight);
   const leverage = weights.map((weight, index) => weight * ((x[index] ?? NaN) - middle));
   const squares = sumOf(leverage, (value, index) => value * ((x[index] ?? NaN) - middle));
-  return leverage.map((value) => value / squares);
+  // Of equal x the middle is not exactly theirs: what rounding leaves is no spread.
+  const rounding = ROUNDING * sumOf(x, (value, index) => (weights[index] ?? NaN) * value ** 2);
+  return leverage.map((value) => (squares > rounding ? value / squares : NaN));
 }
 
 /** Of y: sum of coefficient times y. */

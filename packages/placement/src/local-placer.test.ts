@@ -213,12 +213,14 @@ describe.skipIf(process.platform !== "linux")("local placer (Linux)", () => {
       HF_TOKEN: "s",
       AWS_SECRET: "s",
       BORA_CACHE: "/c",
+      GLIBC_TUNABLES: "glibc.malloc.hugetlb=0", // the trainer adds its own to it
     };
     await (await placerOf({ environment })).place(request, signal);
     const log = await readFile(join(root, "t1", "trainer.log"), "utf8");
     expect(/^environment (.*)$/m.exec(log)?.[1]?.split(" ")).toEqual([
       "BORA_CACHE",
       "BORA_TRAINER_FOLDER",
+      "GLIBC_TUNABLES",
       "HF_HOME",
       "HOME",
       "PATH",
