@@ -44,7 +44,7 @@ describe("a pack's memory", () => {
   it("has the float32 base of a check beside the one that trains", () => {
     const spec = { ...experiment(), evaluate: { float32Check: true } };
     const half = { ...inspected, baseParameters: 5_000, baseBytes: 10_000 };
-    expect(packMemory(spec, half, 1).base).toBe(10_000 + 20_000);
+    expect(packMemory(spec, half, 1).base).toBe(10_000 + 20_000 + 128 * 2 ** 20);
     expect(packMemory(spec, { ...half, baseBytes: 20_000 }, 1).base).toBe(20_000);
     expect(packMemory(experiment(), half, 1).base).toBe(10_000);
   });

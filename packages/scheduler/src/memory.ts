@@ -24,6 +24,9 @@ export const shareToFill = 0.9;
 
 const bytesOfWeight = 4; // float32
 
+/** What a second base keeps for its logits on a CPU, at most: `_PRODUCT_BYTES` of the trainer. */
+const keptLogitsBytes = 128 * 2 ** 20;
+
 /** Offset, both moments and the best step's weight of a row; the same of Theta. */
 const savedBytesOfWeight = 16;
 
@@ -38,7 +41,7 @@ export function packMemory(spec: ExperimentSpec, inspected: Inspected, trials: n
   const fitting = Math.floor(inspected.microBatchTokens / tokensOfRow);
   const microBatchRows = Math.max(1, Math.min(rowCount, fitting));
   const microBatchTokens = microBatchRows * tokensOfRow;
-  // Rows of like width are computed together; where they are no neighbours, they and their gradients are copied.
+  // Where rows are padded, those of like width go together; no neighbours, they and their gradients are copied.
   const copied = 2 * microBatchRows * parametersPerRow * bytesOfWeight;
   const leaving = (trials - 1) * inspected.tasks.length * parametersPerRow * bytesOfWeight;
   const [fits, rows, base] = [trials * bytesPerFit, rowCount * bytesPerRow, bases(spec, inspected)];
@@ -55,7 +58,7 @@ export function packMemory(spec: ExperimentSpec, inspected: Inspected, trials: n
 /** The frozen model, and beside it the one in float32 that a check asks for. */
 function bases(spec: ExperimentSpec, { baseBytes, baseParameters }: Inspected): number {
   const exact = baseParameters * bytesOfWeight;
-  return spec.evaluate.float32Check && baseBytes < exact ? baseBytes + exact : baseBytes;
+  return spec.evaluate.float32Check && baseBytes < exact ? baseBytes + exact + keptLogitsBytes : baseBytes;
 }
 
 /** The most that a micro-batch of so many tokens holds: in its backward, or while its cross-entropy is computed. */

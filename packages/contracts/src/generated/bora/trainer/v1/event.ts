@@ -116,7 +116,7 @@ export interface StepsDone {
   fits: FitProgress[];
   /** tokens of the documents read, scored or not; `tokens` leaves prompts and first tokens out */
   real: bigint;
-  /** cells of the rectangles computed that hold no token */
+  /** places computed that hold no token */
   padded: bigint;
 }
 
