@@ -146,3 +146,13 @@ def test_an_attention_that_adds_something_of_its_own_is_kept(family: str, monkey
         monkeypatch.setitem(AttentionInterface._global_mapping, own, different)
     assert not install(model)
     assert model.config._attn_implementation == own
+
+
+def test_a_model_that_mixes_neighbours_outside_its_attention_is_not_read_across_documents() -> None:
+    """As short convolutions do: beside another document a document's states are not those it has alone."""
+    model = tiny_model("qwen2")
+    assert install(model)
+    attention.switch(model, "sdpa")
+    mlp = model.base_model.get_submodule("layers.0.mlp")
+    mlp.register_forward_hook(lambda *given: given[-1] + torch.roll(given[-1], 1, 1))
+    assert not install(model)
