@@ -10,6 +10,7 @@ Shapes: M tokens, H hidden size.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -105,8 +106,7 @@ class _Norm(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight_H: Tensor, epsilon: float) -> Tensor:
         x_MH = x.contiguous().view(-1, x.shape[-1])
         y_MH, scale_M = torch.empty_like(x_MH), torch.empty(len(x_MH))
-        narrow = x.dtype == torch.bfloat16
-        (_narrow_forward if narrow else _forward)(
+        _KERNELS[x.dtype].forward(
             _numbers(x_MH), weight_H.numpy(), np.float32(epsilon), _numbers(y_MH), scale_M.numpy()
         )
         if ctx.needs_input_grad[0]:
@@ -119,8 +119,7 @@ class _Norm(torch.autograd.Function):
         x_MH, weight_H, scale_M = ctx.saved_tensors
         dy_MH = gradients[0].contiguous().view(x_MH.shape)
         dx_MH = torch.empty_like(x_MH)
-        narrow = x_MH.dtype == torch.bfloat16
-        (_narrow_backward if narrow else _backward)(
+        _KERNELS[x_MH.dtype].backward(
             _numbers(x_MH), weight_H.numpy(), scale_M.numpy(), _numbers(dy_MH), _numbers(dx_MH)
         )
         return dx_MH.view(gradients[0].shape), None, None
@@ -136,6 +135,54 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return njit(nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})(function)
 
 
+@dataclass(frozen=True, slots=True)
+class _Kernels:
+    """Of one dtype; compiled at their first call."""
+
+    forward: Callable[..., None]
+    backward: Callable[..., None]
+
+
+def _kernels(wide: Callable[..., Any], rounded: Callable[..., Any]) -> _Kernels:
+    """`wide` makes float32 of what is stored, `rounded` what is stored of float32."""
+
+    @_compiled
+    def forward(x, weight, epsilon, y, scales):
+        size = np.float32(x.shape[1])
+        row = np.empty(x.shape[1], np.float32)
+        for m in range(x.shape[0]):
+            total = np.float32(0)
+            for j in range(x.shape[1]):
+                row[j] = wide(x[m, j])
+                total += row[j] * row[j]
+            scale = np.float32(1) / np.sqrt(total / size + epsilon)
+            scales[m] = scale
+            for j in range(x.shape[1]):
+                y[m, j] = rounded(weight[j] * wide(rounded(row[j] * scale)))
+
+    @_compiled
+    def backward(x, weight, scales, dy, dx):
+        size = np.float32(x.shape[1])
+        row, slope = np.empty(x.shape[1], np.float32), np.empty(x.shape[1], np.float32)
+        for m in range(x.shape[0]):
+            total = np.float32(0)
+            for j in range(x.shape[1]):
+                row[j] = wide(x[m, j])
+                slope[j] = wide(dy[m, j]) * weight[j]
+                total += row[j] * slope[j]
+            scale = scales[m]
+            share = scale * scale * scale * (total / size)
+            for j in range(x.shape[1]):
+                dx[m, j] = rounded(slope[j] * scale - row[j] * share)
+
+    return _Kernels(forward, backward)
+
+
+@_compiled
+def _same(value):
+    return value
+
+
 @_compiled
 def _wide(bits):
     return np.uint32(np.uint32(bits) << np.uint32(16)).view(np.float32)
@@ -148,60 +195,4 @@ def _rounded(value):
     return np.uint16((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16))
 
 
-@_compiled
-def _narrow_forward(x, weight, epsilon, y, scales):
-    size = np.float32(x.shape[1])
-    row = np.empty(x.shape[1], np.float32)
-    for m in range(x.shape[0]):
-        total = np.float32(0)
-        for j in range(x.shape[1]):
-            row[j] = _wide(x[m, j])
-            total += row[j] * row[j]
-        scale = np.float32(1) / np.sqrt(total / size + epsilon)
-        scales[m] = scale
-        for j in range(x.shape[1]):
-            y[m, j] = _rounded(weight[j] * _wide(_rounded(row[j] * scale)))
-
-
-@_compiled
-def _narrow_backward(x, weight, scales, dy, dx):
-    size = np.float32(x.shape[1])
-    row, slope = np.empty(x.shape[1], np.float32), np.empty(x.shape[1], np.float32)
-    for m in range(x.shape[0]):
-        total = np.float32(0)
-        for j in range(x.shape[1]):
-            row[j] = _wide(x[m, j])
-            slope[j] = _wide(dy[m, j]) * weight[j]
-            total += row[j] * slope[j]
-        scale = scales[m]
-        share = scale * scale * scale * (total / size)
-        for j in range(x.shape[1]):
-            dx[m, j] = _rounded(slope[j] * scale - row[j] * share)
-
-
-@_compiled
-def _forward(x, weight, epsilon, y, scales):
-    size = np.float32(x.shape[1])
-    for m in range(x.shape[0]):
-        total = np.float32(0)
-        for j in range(x.shape[1]):
-            total += x[m, j] * x[m, j]
-        scale = np.float32(1) / np.sqrt(total / size + epsilon)
-        scales[m] = scale
-        for j in range(x.shape[1]):
-            y[m, j] = weight[j] * (x[m, j] * scale)
-
-
-@_compiled
-def _backward(x, weight, scales, dy, dx):
-    size = np.float32(x.shape[1])
-    slope = np.empty(x.shape[1], np.float32)
-    for m in range(x.shape[0]):
-        total = np.float32(0)
-        for j in range(x.shape[1]):
-            slope[j] = dy[m, j] * weight[j]
-            total += x[m, j] * slope[j]
-        scale = scales[m]
-        share = scale * scale * scale * (total / size)
-        for j in range(x.shape[1]):
-            dx[m, j] = slope[j] * scale - x[m, j] * share
+_KERNELS = {torch.float32: _kernels(_same, _same), torch.bfloat16: _kernels(_wide, _rounded)}
