@@ -1,5 +1,5 @@
 import { biasCorrection, interval, noShift, stretchTo, twoSidedP } from "./bootstrap-interval.js";
-import { taskRates, type HeldOut } from "./held-out.js";
+import { dot, taskRates, type HeldOut } from "./held-out.js";
 import { acceleration, centre, spread, withoutDocument, withoutValue, type Deviations } from "./jackknife.js";
 import { mean, resampleDocuments, resampleSeeds, taskMultiplicities, type Resampling } from "./resampling.js";
 
@@ -43,9 +43,6 @@ export interface Comparison {
 type Shape = Pick<HeldOut, "tasks" | "tokens">;
 
 const macroWeights = (tasks: number): Float64Array => new Float64Array(tasks).fill(1 / tasks);
-
-const dot = (a: Float64Array, b: Float64Array): number =>
-  a.reduce((sum, value, index) => sum + value * (b[index] ?? NaN), 0);
 
 function deviations(shape: Shape, { differences, weights }: Required<Contrast>, about: About): Deviations {
   const strata = about === "new tasks" ? [{ begin: 0, end: shape.tasks.length }] : shape.tasks;

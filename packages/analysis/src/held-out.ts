@@ -104,3 +104,10 @@ export function total(values: Float64Array, begin = 0, end = values.length): num
   for (let index = begin; index < end; index += 1) sum += values[index] ?? NaN;
   return sum;
 }
+
+/** Sum of products, of as many as `a` has. */
+export function dot(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  let sum = 0;
+  for (let index = 0; index < a.length; index += 1) sum += (a[index] ?? NaN) * (b[index] ?? NaN);
+  return sum;
+}

@@ -5,10 +5,10 @@
  * well as its difference.
  */
 import { conclude, type Comparison, type ContrastOptions } from "./contrast.js";
-import { taskRates, total, type HeldOut } from "./held-out.js";
+import { dot, taskRates, total, type HeldOut } from "./held-out.js";
 import { centre } from "./jackknife.js";
 import { resampleDocuments, taskMultiplicities } from "./resampling.js";
-import { slopeCoefficients, slopeOf } from "./weighted-line.js";
+import { slopeCoefficients } from "./weighted-line.js";
 
 /** Tasks with their documents' differences, [seed][document], their places on the x axis and weights, [task]. */
 export interface WeighedTasks extends Pick<HeldOut, "tasks" | "tokens"> {
@@ -39,7 +39,7 @@ function slopesWithout({ tasks, tokens, x, weights }: WeighedTasks, nats: Float6
       const change = rest.error > 0 ? (whole.error / rest.error) ** 2 : 1; // of two documents one is left
       y[task] = rest.rate;
       current[task] = change * (weights[task] ?? NaN);
-      slopes[begin + out] = slopeOf(slopeCoefficients(x, current), y);
+      slopes[begin + out] = dot(slopeCoefficients(x, current), y);
     }
     y[task] = whole.rate;
     current[task] = weights[task] ?? NaN;
@@ -51,7 +51,7 @@ function slopesWithout({ tasks, tokens, x, weights }: WeighedTasks, nats: Float6
 export function slopeOfTheseTasks(tasks: WeighedTasks, options: ContrastOptions): Comparison {
   const coefficients = slopeCoefficients(tasks.x, tasks.weights);
   const sums = tasks.differences.map((nats) => ({ nats, weights: coefficients }));
-  const estimates = Float64Array.from(tasks.differences, (nats) => slopeOf(coefficients, taskRates(tasks, nats)));
+  const estimates = Float64Array.from(tasks.differences, (nats) => dot(coefficients, taskRates(tasks, nats)));
   const left = tasks.differences.map((nats) => centre(slopesWithout(tasks, nats), tasks.tasks));
   return conclude(resampleDocuments(tasks, sums, options), estimates, { strata: tasks.tasks, bySeed: left }, options);
 }
@@ -62,7 +62,7 @@ export function slopeOfNewTasks(tasks: WeighedTasks, options: ContrastOptions): 
   const counts = taskMultiplicities(x.length, options);
   const rates = tasks.differences.map((nats) => taskRates(tasks, nats));
   const slope = (y: Float64Array, times: (task: number) => number): number =>
-    slopeOf(
+    dot(
       slopeCoefficients(
         x,
         weights.map((weight, task) => weight * times(task)),

@@ -1,4 +1,5 @@
 import { studentTwoSided } from "./distributions.js";
+import { dot } from "./held-out.js";
 
 /** Spearman's rank correlation. */
 export interface RankCorrelation {
@@ -31,9 +32,6 @@ function everyOrder(a: readonly number[], b: readonly number[], visit: (sum: num
   };
   place(0, 0);
 }
-
-const dot = (a: readonly number[], b: readonly number[]): number =>
-  a.reduce((sum, value, index) => sum + value * (b[index] ?? NaN), 0);
 
 /** Whether x and y rise together, by ranks alone. */
 export function spearman(x: readonly number[], y: readonly number[]): RankCorrelation {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { golden } from "./golden.fixture.js";
-import { slopeCoefficients, slopeOf, weightedLine } from "./weighted-line.js";
+import { dot } from "./held-out.js";
+import { slopeCoefficients, weightedLine } from "./weighted-line.js";
 
 const { x, y, weights, ...expected } = golden.weightedLine;
 const [xs, ys, ws] = [x, y, weights].map((values) => Float64Array.from(values)) as [
@@ -34,7 +35,7 @@ describe("weightedLine", () => {
 
   it("has a slope that is linear in y, and does not see its level", () => {
     const coefficients = slopeCoefficients(xs, ws);
-    expect(slopeOf(coefficients, ys)).toBeCloseTo(expected.slope, 12);
-    expect(slopeOf(coefficients, new Float64Array(x.length).fill(7))).toBeCloseTo(0, 12);
+    expect(dot(coefficients, ys)).toBeCloseTo(expected.slope, 12);
+    expect(dot(coefficients, new Float64Array(x.length).fill(7))).toBeCloseTo(0, 12);
   });
 });

@@ -1,4 +1,5 @@
 import { studentTwoSided } from "./distributions.js";
+import { dot, total } from "./held-out.js";
 
 /** A straight line fitted by weighted least squares. */
 export interface WeightedLine {
@@ -16,7 +17,7 @@ const sumOf = (values: Float64Array, of: (value: number, index: number) => numbe
 
 /** What each y contributes to the slope: slope = sum of coefficient times y. Sums to 0. NaN where all x are equal. */
 export function slopeCoefficients(x: Float64Array, weights: Float64Array): Float64Array {
-  const middle = sumOf(x, (value, index) => value * (weights[index] ?? NaN)) / sumOf(weights, (weight) => weight);
+  const middle = dot(x, weights) / total(weights);
   const leverage = weights.map((weight, index) => weight * ((x[index] ?? NaN) - middle));
   const squares = sumOf(leverage, (value, index) => value * ((x[index] ?? NaN) - middle));
   // Of equal x the middle is not exactly theirs: what rounding leaves is no spread.
@@ -24,15 +25,11 @@ export function slopeCoefficients(x: Float64Array, weights: Float64Array): Float
   return leverage.map((value) => (squares > rounding ? value / squares : NaN));
 }
 
-/** Of y: sum of coefficient times y. */
-export const slopeOf = (coefficients: Float64Array, y: Float64Array): number =>
-  sumOf(coefficients, (coefficient, index) => coefficient * (y[index] ?? NaN));
-
 /** Minimises sum of weight (y - intercept - slope x)^2. NaN where all x are equal. */
 export function weightedLine(x: Float64Array, y: Float64Array, weights: Float64Array): WeightedLine {
-  const slope = slopeOf(slopeCoefficients(x, weights), y);
-  const all = sumOf(weights, (weight) => weight);
-  const middle = (values: Float64Array) => sumOf(values, (value, index) => value * (weights[index] ?? NaN)) / all;
+  const slope = dot(slopeCoefficients(x, weights), y);
+  const all = total(weights);
+  const middle = (values: Float64Array) => dot(values, weights) / all;
   const intercept = middle(y) - slope * middle(x);
   const degreesOfFreedom = x.length - 2;
   const residual = (index: number) => (y[index] ?? NaN) - intercept - slope * (x[index] ?? NaN);
