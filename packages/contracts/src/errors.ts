@@ -33,6 +33,8 @@ export const errorDomains = {
   token_missing: "user",
   port_taken: "user",
   bind_refused: "user",
+  tls_missing: "user",
+  tls_unreadable: "user",
   out_of_memory: "oom",
   lease_expired: "infra",
   trainer_lost: "infra",

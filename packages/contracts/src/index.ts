@@ -1,4 +1,5 @@
 export { parseTau, tauToJson, formatTau, tauSchema, type Tau, type TauJson } from "./tau.js";
+export { type TransportTls } from "./transport-tls.js";
 export { formatBytes } from "./bytes.js";
 export { BoraError, toBoraError, isErrorCode, errorDomains, type ErrorCode, type ErrorDomain } from "./errors.js";
 export { type ExperimentSpec } from "./experiment.js";

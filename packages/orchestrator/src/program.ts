@@ -1,4 +1,5 @@
 import { Command, Option } from "commander";
+import type { CertsOptions } from "./commands/certs.js";
 import { exitCodes, type ExitName } from "./exit-codes.js";
 import type { ExperimentOptions, OutOptions } from "./options.js";
 import type { Terminal } from "./terminal.js";
@@ -8,6 +9,9 @@ const collect = (value: string, before: string[]): string[] => [...before, value
 const withOut = (command: Command): Command =>
   command
     .addOption(new Option("--out <folder>", "where the store and the results are").default("runs"))
+    .addOption(
+      new Option("--trainers <file>", "running trainers to use instead of one started here").env("BORA_TRAINERS"),
+    )
     .addOption(new Option("--json", "JSON lines only on standard output"));
 
 const withExperiment = (command: Command): Command =>
@@ -87,6 +91,19 @@ function addVerbs(program: Command, terminal: Terminal, done: Done): void {
     });
 }
 
+function addSetUp(program: Command, terminal: Terminal, done: Done): void {
+  program
+    .command("certs")
+    .description("make a CA, certificates and a token for trainers on other machines")
+    .requiredOption("--to <folder>", "a new folder for them")
+    .option("--host <name>", "a machine with trainers, as the controller reaches it; may be repeated", collect, [])
+    .option("--days <number>", "until they expire", "825")
+    .option("--json", "one JSON line on standard output")
+    .action(async (options: CertsOptions) => {
+      done(await (await import("./commands/certs.js")).certs(options, terminal));
+    });
+}
+
 /** The command line's surface; commands load when they are called, so that the program starts quickly. */
 export function buildProgram(terminal: Terminal, done: Done): Command {
   const program = new Command("bora")
@@ -107,6 +124,7 @@ export function buildProgram(terminal: Terminal, done: Done): Command {
   addSweepCommands(program, terminal, done);
   addReadCommands(program, terminal, done);
   addVerbs(program, terminal, done);
+  addSetUp(program, terminal, done);
   withExperiment(program.command("doctor").description("check what a sweep needs, and say what to do")).action(
     async (options: ExperimentOptions) => {
       done(await (await import("./commands/doctor.js")).doctor(options, terminal));

@@ -1,3 +1,5 @@
+import type { TransportTls } from "@bora/contracts";
+
 export type Placement =
   | {
       at: "ready";
@@ -5,6 +7,7 @@ export type Placement =
       instanceId: string;
       address: string;
       token: string;
+      tls?: TransportTls | null; // none: in clear, on loopback alone
       node: string;
       devices: string[]; // as far as the placement knows; the trainer's Describe says it all
     }

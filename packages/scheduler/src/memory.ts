@@ -71,8 +71,8 @@ const microBatchBytes = (
 const mostTokensOfRow = ({ train, data }: ExperimentSpec): number =>
   train.sampler === "documents" ? (train.documentsPerTask ?? 1) * data.maxTokens : train.tokensPerTask;
 
-/** A card's memory is as it was when a trainer looked; this machine's is as it is now. */
-export function deviceMemory(inspected: Inspected, hostFreeBytes: number): DeviceMemory {
+/** A card's memory, and another machine's, is as it was when a trainer looked; this machine's is as it is now. */
+export function deviceMemory(inspected: Inspected, hostFreeBytes: number | null): DeviceMemory {
   const { device, freeMemoryBytes, memoryBytes: totalBytes } = inspected;
-  return { device, freeBytes: isHost(device) ? hostFreeBytes : freeMemoryBytes, totalBytes };
+  return { device, freeBytes: isHost(device) && hostFreeBytes !== null ? hostFreeBytes : freeMemoryBytes, totalBytes };
 }

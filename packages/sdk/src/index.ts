@@ -1,4 +1,5 @@
-export { openLab, describeTrainer, type LabOptions } from "./open-lab.js";
+export { openLab, describeTrainer, type LabFolder, type LabOptions } from "./open-lab.js";
+export { makeCertificates } from "@bora/placement";
 export { findPython } from "./trainer-environment.js";
 export {
   SweepCommand,

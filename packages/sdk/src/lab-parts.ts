@@ -15,7 +15,8 @@ export interface LabParts {
   placer(): Promise<Placer>;
   connectTrainer: ConnectTrainer;
   clock: Clock;
-  freeMemoryBytes(): number;
+  freeMemoryBytes(): number | null; // of this machine; null where trainers run on others
+  maxTrainers(): Promise<number>; // at work at once
   /** Writes results.json and its neighbours into `folder`, each atomically, and returns what results.json says. */
   writeResults(state: SweepState, folder: string): Promise<SweepResults>;
   leaseMs: number;

@@ -148,7 +148,8 @@ export class LocalLab implements Lab {
     await options.onController?.();
     const asked = await request(store);
     const { dir: out, clock, connectTrainer, leaseMs, newId: newRunId } = parts;
-    const deps = { store, placer: await parts.placer(), connectTrainer, clock, out, leaseMs, newRunId };
+    const [placer, maxTrainers] = await Promise.all([parts.placer(), parts.maxTrainers()]);
+    const deps = { store, placer, maxTrainers, connectTrainer, clock, out, leaseMs, newRunId };
     const running = new RunningSweep(deps, asked, (end) => this.finish(end), options);
     this.currentId = running.sweepId;
     return running;

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import type { wire } from "@bora/contracts";
-import type { Placer } from "@bora/placement";
+import type { Placer, Probe } from "@bora/placement";
 import { systemClock } from "@bora/scheduler";
 import { openStore } from "@bora/store";
 import type { ConnectTrainer } from "@bora/trainer-client";
@@ -15,29 +15,49 @@ import { findPython } from "./trainer-environment.js";
 
 const defaultLeaseMs = 60_000;
 
+/** Where a lab's sweeps are and where its trainers come from. */
+export interface LabFolder {
+  dir: string;
+  leaseMs?: number;
+  /** A trainers file: trainers that run already, perhaps elsewhere. Without it trainers are started on this machine. */
+  trainers?: string;
+}
+
 /** A folder of sweeps on this machine, or the address of a running controller. */
-export type LabOptions = { dir: string; leaseMs?: number } | { url: string; token: string };
+export type LabOptions = LabFolder | { url: string; token: string };
 
 /** What loads when it is needed: looking at a finished sweep starts no process and loads no network code. */
 const connectTrainer: ConnectTrainer = async (address, signal) =>
   (await import("@bora/trainer-client")).connectTrainer(address, signal);
 
-async function openPlacer(dir: string): Promise<Placer> {
-  const [{ localPlacer, pythonTrainer }, python] = await Promise.all([import("@bora/placement"), findPython()]);
-  return localPlacer({ root: join(dir, "trainer"), program: pythonTrainer(python) });
+/** Which instance answers at an address; a placer of running trainers asks it before it hands one out. */
+const probe: Probe = async (at, signal) => {
+  await using trainer = await connectTrainer(at, signal);
+  return { instanceId: (await trainer.describe(signal)).instanceId };
+};
+
+async function openPlacer(dir: string, trainers: string | undefined): Promise<{ placer: Placer; trainers: number }> {
+  const { localPlacer, pythonTrainer, readTrainersFile, StaticPlacer } = await import("@bora/placement");
+  const root = join(dir, "trainer");
+  if (trainers === undefined)
+    return { placer: await localPlacer({ root, program: pythonTrainer(await findPython()) }), trainers: 1 };
+  const running = await readTrainersFile(trainers);
+  return { placer: new StaticPlacer({ root, trainers: running, probe }), trainers: running.length };
 }
 
 /** The composition root: the one place that knows which store, placement and trainer a lab is made of. */
-function localParts(dir: string, leaseMs: number): LabParts {
-  let placer: Promise<Placer> | null = null;
+function localParts({ dir, leaseMs = defaultLeaseMs, trainers }: LabFolder): LabParts {
+  let opened: ReturnType<typeof openPlacer> | null = null;
+  const place = () => (opened ??= openPlacer(dir, trainers));
   return {
     dir,
     openReader: () => openStore({ dir, mode: "read" }),
     openWriter: () => openStore({ dir, mode: "write" }),
-    placer: () => (placer ??= openPlacer(dir)),
+    placer: async () => (await place()).placer,
+    maxTrainers: async () => (await place()).trainers,
     connectTrainer,
     clock: systemClock,
-    freeMemoryBytes: () => process.availableMemory(),
+    freeMemoryBytes: () => (trainers === undefined ? process.availableMemory() : null),
     writeResults: async (state, folder) => (await import("./write-results.js")).writeResults(state, folder),
     leaseMs,
     newId: randomUUID,
@@ -50,11 +70,10 @@ function localParts(dir: string, leaseMs: number): LabParts {
  */
 export function openLab(options: LabOptions): Promise<Lab> {
   if ("url" in options) return Promise.resolve(new RemoteLab(options));
-  const { dir, leaseMs = defaultLeaseMs } = options;
-  return Promise.resolve(new FolderLab(dir, new LocalLab(localParts(dir, leaseMs))));
+  return Promise.resolve(new FolderLab(options.dir, new LocalLab(localParts(options))));
 }
 
-/** Starts a trainer, asks what it is and what it runs on, and ends it. */
-export function describeTrainer({ dir }: { dir: string }, signal: AbortSignal): Promise<wire.DescribeResponse> {
-  return withTrainer(localParts(dir, defaultLeaseMs), signal, (trainer) => trainer.describe(signal));
+/** Has a trainer placed, asks what it is and what it runs on, and lets it go. */
+export function describeTrainer(folder: LabFolder, signal: AbortSignal): Promise<wire.DescribeResponse> {
+  return withTrainer(localParts(folder), signal, (trainer) => trainer.describe(signal));
 }

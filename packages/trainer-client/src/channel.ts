@@ -1,5 +1,5 @@
-import { wire } from "@bora/contracts";
-import { credentials, type ChannelOptions } from "@grpc/grpc-js";
+import { BoraError, wire, type TransportTls } from "@bora/contracts";
+import { credentials, type ChannelCredentials, type ChannelOptions } from "@grpc/grpc-js";
 import {
   createChannel,
   createClientFactory,
@@ -57,9 +57,26 @@ const bearer = (token: string): ClientMiddleware =>
     return yield* call.next(call.request, { ...options, metadata });
   };
 
+/** Throws tls_unreadable for PEM text that OpenSSL does not take. */
+function secured(address: string, { ca, certificate, key }: TransportTls): ChannelCredentials {
+  const bytes = (pem: string | null) => (pem === null ? null : Buffer.from(pem));
+  try {
+    return credentials.createSsl(Buffer.from(ca), bytes(key), bytes(certificate));
+  } catch (cause) {
+    throw new BoraError("tls_unreadable", `the certificates for ${address} cannot be used: ${String(cause)}`, {
+      hint: "bora certs makes a CA, certificates and keys that belong together",
+      cause,
+    });
+  }
+}
+
 /** A channel to one trainer and the typed client on it: token, deadlines, retries and rich errors are in place. */
-export function dial({ address, token }: TrainerAddress): { channel: Channel; client: TrainerClient } {
-  const channel = createChannel(address, credentials.createInsecure(), channelOptions);
+export function dial({ address, token, tls = null }: TrainerAddress): { channel: Channel; client: TrainerClient } {
+  const channel = createChannel(
+    address,
+    tls === null ? credentials.createInsecure() : secured(address, tls),
+    channelOptions,
+  );
   const client = createClientFactory()
     .use(bearer(token))
     .use(errorDetailsClientMiddleware)

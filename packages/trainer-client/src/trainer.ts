@@ -1,8 +1,9 @@
-import type { Inspected, RunBase, wire } from "@bora/contracts";
+import type { Inspected, RunBase, TransportTls, wire } from "@bora/contracts";
 
 export interface TrainerAddress {
   address: string; // host:port of the gRPC server
   token: string;
+  tls?: TransportTls | null; // none: in clear, on loopback alone
 }
 
 export interface StartAttempt {

@@ -1,6 +1,9 @@
 """The bearer token that every call must carry, on loopback too: other users share the machine."""
 
+import contextlib
+import hashlib
 import hmac
+import logging
 import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -11,20 +14,18 @@ import grpc
 from bora_trainer.errors import TrainerError
 from bora_trainer.rich_errors import abort
 
+logger = logging.getLogger(__name__)
 TOKEN = re.compile(r"[\x21-\x7e]{16,}")
+HASH_PREFIX = "sha256:"
+HASHED = re.compile(rf"{HASH_PREFIX}[0-9a-f]{{64}}")
 HEALTH_PREFIX = "/grpc.health."
 
 
 class Token:
-    """A secret that prints as `[redacted]`."""
+    """A secret to send, which prints as `[redacted]`."""
 
     def __init__(self, secret: str) -> None:
         self._secret = secret
-
-    def admits(self, header: str | bytes | None) -> bool:
-        """Whether an `authorization` header carries this token; the time taken does not tell how much of it fits."""
-        given = header.encode() if isinstance(header, str) else header or b""
-        return hmac.compare_digest(given, self.header.encode())
 
     @property
     def header(self) -> str:
@@ -35,18 +36,89 @@ class Token:
 
 
 def read_token(path: Path) -> Token:
-    """The token in a file. Raises TrainerError `token_missing` when there is none of at least 16 characters."""
-    try:
-        secret = path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise TrainerError("token_missing", f"cannot read the token file: {error}", "see --token-file") from error
-    if not TOKEN.fullmatch(secret):
+    """The first token in a file, to be sent. Raises TrainerError `token_missing` when it holds none in clear."""
+    secrets = [line for line in _lines(path) if not line.startswith(HASH_PREFIX)]
+    if not secrets:
         raise TrainerError(
             "token_missing",
-            f"the token file {path.name} holds no token: {len(secret)} characters",
-            "write at least 16 printable characters without blanks into it, mode 0600",
+            f"{path.name} holds hashes alone, and a hash cannot be sent",
+            "name the caller's token file",
         )
-    return Token(secret)
+    return Token(secrets[0])
+
+
+class TokenFile:
+    """The tokens that callers may send, one a line, in clear or as `sha256:<hex>`, which no reader of the file can use.
+
+    The file is read again when it changes: for a rotation write the new token beside the old one, move the callers,
+    take the old one out. While the file cannot be read or holds no token, nobody is admitted.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read_at = _identity(path)
+        self._digests = _digests(path)
+
+    def admits(self, header: str | bytes | None) -> bool:
+        """Whether an `authorization` header carries one of them; the time taken does not tell how much of it fits."""
+        self._follow()
+        given = header.encode() if isinstance(header, str) else header or b""
+        secret = given.removeprefix(b"Bearer ") if given.startswith(b"Bearer ") else b""
+        digest = hashlib.sha256(secret).digest()
+        return any([hmac.compare_digest(digest, known) for known in self._digests])
+
+    def _follow(self) -> None:
+        identity = _identity(self._path)
+        if identity == self._read_at:
+            return
+        self._read_at = identity
+        try:
+            self._digests = _digests(self._path)
+            logger.info("%s changed: %d tokens are admitted", self._path.name, len(self._digests))
+        except TrainerError as error:
+            self._digests = []
+            logger.error("no call is admitted: %s", error.message)
+
+    def __repr__(self) -> str:
+        return "[redacted]"
+
+
+def _identity(path: Path) -> tuple[int, int, int] | None:
+    with contextlib.suppress(OSError):
+        found = path.stat()
+        return found.st_ino, found.st_mtime_ns, found.st_size
+    return None
+
+
+def _digests(path: Path) -> list[bytes]:
+    return [
+        bytes.fromhex(line.removeprefix(HASH_PREFIX))
+        if line.startswith(HASH_PREFIX)
+        else hashlib.sha256(line.encode()).digest()
+        for line in _lines(path)
+    ]
+
+
+def _lines(path: Path) -> list[str]:
+    """Raises TrainerError `token_missing` when there is none, or one that is too short, with its line number alone."""
+    try:
+        text = path.read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TrainerError("token_missing", f"cannot read the token file: {error}", "see --token-file") from error
+    numbered = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    bad = [
+        number for number, line in numbered if not (HASHED if line.startswith(HASH_PREFIX) else TOKEN).fullmatch(line)
+    ]
+    if bad or not numbered:
+        where = (
+            f"line {bad[0]} of the token file {path.name} is none" if bad else f"the token file {path.name} is empty"
+        )
+        raise TrainerError(
+            "token_missing",
+            where,
+            "write at least 16 printable characters without blanks, or sha256: and 64 hexadecimal digits; mode 0600",
+        )
+    return [line for _, line in numbered]
 
 
 class TokenInterceptor(grpc.aio.ServerInterceptor):
@@ -55,8 +127,8 @@ class TokenInterceptor(grpc.aio.ServerInterceptor):
     Every other call is a sign of life of whoever uses this trainer and told to `on_call`; a health check is none.
     """
 
-    def __init__(self, token: Token, on_call: Callable[[], None]) -> None:
-        self._token = token
+    def __init__(self, tokens: TokenFile, on_call: Callable[[], None]) -> None:
+        self._tokens = tokens
         self._on_call = on_call
 
     async def intercept_service(
@@ -65,7 +137,7 @@ class TokenInterceptor(grpc.aio.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:
         metadata = dict(handler_call_details.invocation_metadata or ())
-        if self._token.admits(metadata.get("authorization")):
+        if self._tokens.admits(metadata.get("authorization")):
             if not handler_call_details.method.startswith(HEALTH_PREFIX):
                 self._on_call()
             return await continuation(handler_call_details)

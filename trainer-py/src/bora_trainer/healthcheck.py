@@ -10,14 +10,19 @@ from grpc_health.v1 import health_pb2
 
 from bora_trainer.authentication import read_token
 from bora_trainer.errors import TrainerError
+from bora_trainer.transport_security import channel_credentials, is_loopback
 
 SERVICE = "bora.trainer.v1.TrainerService"
 
 
-def check(ready_file: Path, token_file: Path, service: str, seconds: float) -> str:
+def check(
+    ready_file: Path, token_file: Path, service: str, seconds: float, tls: grpc.ChannelCredentials | None = None
+) -> str:
     """The serving status of `service` ("" is the process itself), in the health protocol's words."""
-    address = json.loads(ready_file.read_text(encoding="utf-8"))["address"]
-    with grpc.insecure_channel(address) as channel:
+    host, _, port = json.loads(ready_file.read_text(encoding="utf-8"))["address"].rpartition(":")
+    here = is_loopback(host.strip("[]")) or host in ("0.0.0.0", "[::]")
+    address = f"localhost:{port}" if here else f"{host}:{port}"  # a name that certificates hold
+    with grpc.insecure_channel(address) if tls is None else grpc.secure_channel(address, tls) as channel:
         ask = channel.unary_unary(  # the generated stub's own call: its attributes have no types
             "/grpc.health.v1.Health/Check",
             request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
@@ -36,10 +41,17 @@ def main() -> int:
     parser.add_argument("--ready-file", type=Path, required=True)
     parser.add_argument("--token-file", type=Path, required=True)
     parser.add_argument("--ready", action="store_true", help="ask whether it would take a run, not only if it lives")
+    parser.add_argument(
+        "--tls-ca", type=Path, help="PEM file with the CA of the trainer's certificate, where it has one"
+    )
+    parser.add_argument("--tls-certificate", type=Path, help="PEM file to show, where the trainer asks for one")
+    parser.add_argument("--tls-key", type=Path, help="its private key")
     parser.add_argument("--timeout", type=float, default=5.0, help="seconds")
     options = parser.parse_args()
     try:
-        status = check(options.ready_file, options.token_file, SERVICE if options.ready else "", options.timeout)
+        tls = options.tls_ca and channel_credentials(options.tls_ca, options.tls_certificate, options.tls_key)
+        service = SERVICE if options.ready else ""
+        status = check(options.ready_file, options.token_file, service, options.timeout, tls)
     except (TrainerError, OSError, ValueError, KeyError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -19,5 +19,15 @@ def inside(root: Path, relative: str) -> Path:
     return resolved
 
 
+def below(root: Path, path: str) -> Path:
+    """As `inside`, but an absolute path is taken too when it is below `root`: both sides may mount one folder there."""
+    if not Path(path).is_absolute():
+        return inside(root, path)
+    resolved = Path(path).resolve() if "\0" not in path else root.parent
+    if not resolved.is_relative_to(root.resolve()):
+        raise _refused(path, "it is not below the trainer's root")
+    return resolved
+
+
 def _refused(relative: str, reason: str) -> TrainerError:
     return TrainerError("path_refused", f"path {relative!r} is refused: {reason}", "give a path below the root folder")

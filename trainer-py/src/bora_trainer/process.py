@@ -1,8 +1,6 @@
 """The life of a trainer process: bind, say that it is ready, serve, leave when told to or when no one is left."""
 
 import asyncio
-import contextlib
-import ipaddress
 import json
 import logging
 import os
@@ -17,13 +15,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio  # pyright: ignore[reportAttributeAccessIssue]
 
 from bora.trainer.v1 import trainer_pb2, trainer_pb2_grpc
-from bora_trainer.authentication import TokenInterceptor, read_token
+from bora_trainer.authentication import TokenFile, TokenInterceptor
 from bora_trainer.child_process import CHILD_COMMAND
 from bora_trainer.errors import TrainerError
 from bora_trainer.leases import Lease
 from bora_trainer.publisher import Publisher
 from bora_trainer.run_keeper import RunKeeper
 from bora_trainer.server import TrainerService
+from bora_trainer.transport_security import TlsFiles, refuse_unprotected, server_credentials
 
 logger = logging.getLogger(__name__)
 SERVICE = trainer_pb2.DESCRIPTOR.services_by_name["TrainerService"].full_name
@@ -51,17 +50,20 @@ class Options:
     model_root: Path | None
     exit_when_orphaned: bool
     lease_ms: int
+    events_port: int = 0
+    tls: TlsFiles | None = None
 
 
 class TrainerProcess:
     """Everything that lives as long as the process. `child_command` is another one only in tests of the protocol."""
 
     def __init__(self, options: Options, child_command: Sequence[str] = CHILD_COMMAND) -> None:
-        refuse_public(options.host)
+        refuse_unprotected(options.host, options.tls, options.data_root, options.model_root)
         self._options = options
-        self._token = read_token(options.token_file)
+        self._token = TokenFile(options.token_file)
+        self._credentials = options.tls and server_credentials(options.tls)
         options.run_root.mkdir(parents=True, exist_ok=True)
-        self._publisher = Publisher(options.host)
+        self._publisher = Publisher(options.host, options.events_port)
         self._contact = Lease(options.lease_ms)
         self._keeper = RunKeeper(
             options.run_root.resolve(), self._publisher, child_command, options.data_root, options.model_root
@@ -104,14 +106,16 @@ class TrainerProcess:
 
     def _bind(self, server: grpc.aio.Server) -> str:
         host = f"[{self._options.host}]" if ":" in self._options.host else self._options.host
+        address = f"{host}:{self._options.port}"
         try:
-            port = server.add_insecure_port(f"{host}:{self._options.port}")
+            if self._credentials is None:
+                port = server.add_insecure_port(address)
+            else:
+                port = server.add_secure_port(address, self._credentials)
         except RuntimeError:
             port = 0
         if port == 0:
-            raise TrainerError(
-                "port_taken", f"cannot listen on {host}:{self._options.port}", "choose another port, or 0 for any"
-            )
+            raise TrainerError("port_taken", f"cannot listen on {address}", "choose another port, or 0 for any")
         return f"{host}:{port}"
 
     async def _drain(self) -> None:
@@ -150,17 +154,6 @@ class TrainerProcess:
             "startTime": process_start_time(os.getpid()),
         }
         write_private(self._options.ready_file, json.dumps(ready) + "\n")
-
-
-def refuse_public(host: str) -> None:
-    """Raises TrainerError `bind_refused` for an address other machines could reach: the transport has no TLS."""
-    loopback = host == "localhost"
-    with contextlib.suppress(ValueError):
-        loopback = loopback or ipaddress.ip_address(host).is_loopback
-    if not loopback:
-        raise TrainerError(
-            "bind_refused", f"refusing to listen on {host!r}: without TLS only loopback is safe", "use 127.0.0.1"
-        )
 
 
 def process_start_time(pid: int) -> int:

@@ -34,7 +34,7 @@ class AdmittedKeys:
 class Publisher:
     """Frames `[run_id, Event]`, the bytes of the event log. One thread owns the socket, fed by a queue."""
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, port: int = 0) -> None:
         if not zmq.has("curve"):
             raise TrainerError("environment_missing", "this libzmq has no CURVE", "install pyzmq from its wheel")
         public, self._secret = zmq.curve_keypair()
@@ -45,7 +45,7 @@ class Publisher:
         self._authenticator = ThreadAuthenticator(self._context)
         self._authenticator.start()
         self._authenticator.configure_curve_callback(domain=ZAP_DOMAIN, credentials_provider=self._admitted)
-        socket = self._bind(host, public)
+        socket = self._bind(host, port, public)
         self.endpoint = socket.getsockopt_string(zmq.LAST_ENDPOINT)
         self._thread = threading.Thread(target=self._send_all, args=(socket,), name="publisher")
         self._thread.start()
@@ -71,7 +71,7 @@ class Publisher:
         self._authenticator.stop()
         self._context.term()
 
-    def _bind(self, host: str, public: bytes) -> zmq.Socket[bytes]:
+    def _bind(self, host: str, port: int, public: bytes) -> zmq.Socket[bytes]:
         socket = self._context.socket(zmq.PUB)
         socket.curve_server = True
         socket.curve_publickey, socket.curve_secretkey = public, self._secret
@@ -81,7 +81,16 @@ class Publisher:
         socket.setsockopt(zmq.HEARTBEAT_IVL, 2_000)
         socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 6_000)
         socket.setsockopt(zmq.IPV6, ":" in host)
-        socket.bind(f"tcp://[{host}]:*" if ":" in host else f"tcp://{host}:*")
+        address = f"tcp://{f'[{host}]' if ':' in host else host}:{port or '*'}"
+        try:
+            socket.bind(address)
+        except zmq.ZMQError as error:
+            socket.close()
+            self._authenticator.stop()
+            self._context.term()
+            raise TrainerError(
+                "port_taken", f"cannot publish events on {address}: {error}", "choose another port"
+            ) from error
         return socket
 
     def _send_all(self, socket: zmq.Socket[bytes]) -> None:

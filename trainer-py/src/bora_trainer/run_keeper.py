@@ -15,7 +15,7 @@ from bora_trainer.errors import TrainerError
 from bora_trainer.event_log import EventLog, read_events
 from bora_trainer.held_run import HeldRun
 from bora_trainer.leases import Lease
-from bora_trainer.paths import inside
+from bora_trainer.paths import below, inside
 from bora_trainer.publisher import Publisher
 from bora_trainer.spec import RunSpec
 
@@ -124,9 +124,9 @@ class RunKeeper:
     def locate_sources(self, model: run_pb2.ModelSource, data: run_pb2.DataSpec) -> None:
         """Resolves the paths of a model and a data source in place. Raises TrainerError `path_refused`."""
         if self._model_root is not None and model.WhichOneof("source") == "path":
-            model.path = str(inside(self._model_root, model.path))
+            model.path = str(below(self._model_root, model.path))
         if self._data_root is not None and data.WhichOneof("source") == "table":
-            data.table.path = str(inside(self._data_root, data.table.path))
+            data.table.path = str(below(self._data_root, data.table.path))
 
     async def _begin(self, request: trainer_pb2.StartRequest, spec: run_pb2.RunSpec) -> HeldRun:
         folder = self.folder(spec.run_id)

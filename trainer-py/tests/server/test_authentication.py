@@ -1,5 +1,6 @@
 """No call without the token; no port another machine could reach; no second trainer on a port."""
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,10 +9,10 @@ import pytest
 from trainer_under_test import TOKEN, TrainerUnderTest, bearer, refusal
 
 from bora.trainer.v1 import trainer_pb2
-from bora_trainer.authentication import read_token
+from bora_trainer.authentication import TokenFile, read_token
 from bora_trainer.errors import TrainerError
 from bora_trainer.healthcheck import SERVICE, check
-from bora_trainer.process import refuse_public
+from bora_trainer.transport_security import TlsFiles, refuse_unprotected
 
 SERVICE_METHODS = trainer_pb2.DESCRIPTOR.services_by_name["TrainerService"].methods
 METHODS = [f"/{SERVICE}/{method.name}" for method in SERVICE_METHODS] + ["/grpc.health.v1.Health/Check"]
@@ -30,22 +31,59 @@ def test_every_method_refuses_a_wrong_or_missing_token(trainer: TrainerUnderTest
 
 def test_the_token_is_never_shown_and_a_poor_one_refused(tmp_path: Path) -> None:
     file = tmp_path / "token"
-    for content in ("", "short", "sixteen characters with blanks"):
+    poor = ("", "\n", "short", "sixteen characters with blanks", "sha256:abc", f"{TOKEN}\nshort", "ünïcödé-token-äöü")
+    for content in poor:
         file.write_text(content)
-        with pytest.raises(TrainerError, match="token_missing"):
-            read_token(file)
+        for read in (read_token, TokenFile):
+            with pytest.raises(TrainerError, match="token_missing") as refused:
+                read(file)
+            assert not content.strip() or content.splitlines()[0] not in str(refused.value)
     with pytest.raises(TrainerError, match="token_missing"):
-        read_token(tmp_path / "nowhere")
+        TokenFile(tmp_path / "nowhere")
     file.write_text(TOKEN + "\n")
-    assert f"{read_token(file)}{read_token(file)!r}" == "[redacted]" * 2
+    assert f"{read_token(file)}{read_token(file)!r}{TokenFile(file)!r}" == "[redacted]" * 3
 
 
-def test_only_loopback_is_served() -> None:
+def test_a_hash_admits_its_token_and_cannot_be_sent(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text(f"sha256:{hashlib.sha256(TOKEN.encode()).hexdigest()}\n")
+    tokens = TokenFile(file)
+    assert tokens.admits(f"Bearer {TOKEN}") and tokens.admits(f"Bearer {TOKEN}".encode())
+    for header in (None, "", "Bearer ", f"Bearer {TOKEN}x", TOKEN, f"bearer {TOKEN}", f"Bearer {file.read_text()}"):
+        assert not tokens.admits(header), header
+    with pytest.raises(TrainerError, match="hashes alone"):
+        read_token(file)
+
+
+def test_tokens_are_rotated_without_a_restart(trainer: TrainerUnderTest) -> None:
+    old, new = bearer(TOKEN), bearer("the-next-token-of-enough-characters")
+    describe = lambda metadata: trainer.stub.Describe(trainer_pb2.DescribeRequest(), metadata=metadata, timeout=10)  # noqa: E731
+    assert refusal(lambda: describe(new))[0] == "UNAUTHENTICATED"
+    trainer.token_file.write_text(f"{TOKEN}\nthe-next-token-of-enough-characters\n")
+    assert describe(old).api_version == describe(new).api_version
+    trainer.token_file.write_text("the-next-token-of-enough-characters\n")
+    assert describe(new).api_version
+    assert refusal(lambda: describe(old))[0] == "UNAUTHENTICATED"
+    trainer.token_file.write_text("")  # torn: nobody, until it is whole again
+    assert refusal(lambda: describe(new))[0] == "UNAUTHENTICATED"
+    trainer.token_file.write_text(TOKEN)
+    assert describe(old).api_version
+    assert TOKEN not in trainer.log.read_text()
+
+
+def test_only_loopback_is_served_without_protection(tmp_path: Path) -> None:
+    tls = TlsFiles(tmp_path / "certificate", tmp_path / "key")
     for host in ("127.0.0.1", "::1", "localhost", "127.8.8.8"):
-        refuse_public(host)
+        refuse_unprotected(host, None, None, None)
     for host in ("0.0.0.0", "::", "192.168.1.5", "example", ""):
-        with pytest.raises(TrainerError, match="bind_refused"):
-            refuse_public(host)
+        refuse_unprotected(host, tls, tmp_path, tmp_path)
+        for lacking, have in (
+            ("--tls-certificate", (None, tmp_path, tmp_path)),
+            ("--data-root", (tls, None, tmp_path)),
+            ("--model-root", (tls, tmp_path, None)),
+        ):
+            with pytest.raises(TrainerError, match=f"bind_refused.*without {lacking}"):
+                refuse_unprotected(host, *have)
 
 
 def test_what_cannot_be_bound_ends_with_a_code_and_status_2(
@@ -64,6 +102,7 @@ def test_ready_is_private_and_health_answers_with_the_token(trainer: TrainerUnde
     assert trainer.ready["pid"] == trainer.process.pid and trainer.ready["startTime"] > 0
     assert check(trainer.ready_file, trainer.token_file, "", 10) == "SERVING"
     assert check(trainer.ready_file, trainer.token_file, SERVICE, 10) == "SERVING"
-    trainer.token_file.write_text("another-token-of-enough-characters")
+    other = trainer.token_file.with_name("other")
+    other.write_text("another-token-of-enough-characters")
     with pytest.raises(grpc.RpcError, match="UNAUTHENTICATED"):
-        check(trainer.ready_file, trainer.token_file, "", 10)
+        check(trainer.ready_file, other, "", 10)

@@ -157,8 +157,15 @@ def test_inspect_answers_from_a_child_without_grpc_or_with_its_error(launch: Cal
     run.model.path = "missing"
     status, message, info = refusal(lambda: trainer.call("Inspect", model=run.model, data=run.data))
     assert (status, info.reason, info.metadata["hint"]) == ("INVALID_ARGUMENT", "model_missing", "check model.path")
-    run.data.table.path = "../etc/passwd"
-    assert refusal(lambda: trainer.call("Inspect", model=run.model, data=run.data))[2].reason == "path_refused"
+    for path in ("../etc/passwd", "/etc/passwd", "/tmp/../etc/passwd", "/tmp/a\0b"):
+        run.data.table.path = path
+        assert refusal(lambda: trainer.call("Inspect", model=run.model, data=run.data))[2].reason == "path_refused", (
+            path
+        )
+    run.model.path = "tiny"
+    for path in ("texts.csv", "/tmp/texts.csv"):  # the scripted child answers where it was told to read
+        run.data.table.path = path
+        assert trainer.call("Inspect", model=run.model, data=run.data).data_hash == "/tmp/texts.csv"
 
 
 def test_an_abandoned_inspection_ends_its_child(trainer: TrainerUnderTest) -> None:

@@ -2,9 +2,9 @@ import { statfs } from "node:fs/promises";
 import { createServer } from "node:net";
 import { dirname } from "node:path";
 import { formatBytes, toBoraError, wire } from "@bora/contracts";
-import { describeTrainer, findPython, openLab } from "@bora/sdk";
+import { describeTrainer, findPython, openLab, type LabFolder } from "@bora/sdk";
 import type { ExitName } from "../exit-codes.js";
-import { experimentOf, outFolder, type ExperimentOptions } from "../options.js";
+import { experimentOf, labFolder, type ExperimentOptions } from "../options.js";
 import { short } from "../progress/words.js";
 import type { Terminal } from "../terminal.js";
 
@@ -71,28 +71,29 @@ function deviceFindings(device: wire.Device): Finding {
   return ok("device", `${device.name} (${device.description}): ${dtype}, ${device.dtypeReason}${threads}`);
 }
 
-async function checkTrainer(dir: string): Promise<Finding[]> {
-  const described = await describeTrainer({ dir }, AbortSignal.timeout(60_000));
+async function checkTrainer(folder: LabFolder): Promise<Finding[]> {
+  const described = await describeTrainer(folder, AbortSignal.timeout(60_000));
   const versions = Object.entries(described.versions).map(([name, version]) => `${name} ${version}`);
   const free = Number(described.freeMemoryBytes);
   const memory = `${formatBytes(free)} free`;
   return [
-    ok("trainer", `starts; ${versions.join(", ")}`),
+    ok("trainer", `${folder.trainers === undefined ? "starts" : "answers"}; ${versions.join(", ")}`),
     ...described.devices.map(deviceFindings),
     free >= enoughMemory ? ok("memory", memory) : warning("memory", memory, "close programs, or lower pack.maxRows"),
   ];
 }
 
-async function checkStore(dir: string): Promise<Finding[]> {
-  await using lab = await openLab({ dir });
+async function checkStore(folder: LabFolder): Promise<Finding[]> {
+  const { dir } = folder;
+  await using lab = await openLab(folder);
   const sweeps = await lab.status();
   const live = sweeps.find((sweep) => sweep.live);
   return [ok("store", `${dir}: ${sweeps.length} sweeps${live === undefined ? "" : `, ${live.sweepId} at work`}`)];
 }
 
-async function checkExperiment(options: ExperimentOptions, dir: string, terminal: Terminal): Promise<Finding[]> {
+async function checkExperiment(options: ExperimentOptions, terminal: Terminal): Promise<Finding[]> {
   const spec = await experimentOf(options, terminal);
-  await using lab = await openLab({ dir });
+  await using lab = await openLab(labFolder(options, terminal));
   const { inspected, plan } = await lab.plan(spec);
   const documents = inspected.tasks.reduce((sum, { documents: d }) => sum + d.train + d.validation + d.test, 0);
   return [
@@ -111,19 +112,20 @@ function lines({ check, verdict, found, todo }: Finding): string {
 
 /** `bora doctor`: everything a sweep needs, checked by doing it, each with what to do. */
 export async function doctor(options: ExperimentOptions, terminal: Terminal): Promise<ExitName> {
-  const dir = outFolder(options, terminal);
+  const folder = labFolder(options, terminal);
+  const { dir } = folder;
   const findings: Finding[] = [];
   const tell = (found: readonly Finding[]) => {
     findings.push(...found);
     for (const one of found) terminal.out(options.json === true ? JSON.stringify(one) : lines(one));
   };
   tell([checkNode(process.versions.node)]);
-  tell(await attempt("python", async () => [ok("python", await findPython())]));
+  if (folder.trainers === undefined) tell(await attempt("python", async () => [ok("python", await findPython())]));
   tell(await attempt("disk", () => checkDisk(dir)));
   tell(await attempt("ports", checkPorts));
-  tell(await attempt("store", () => checkStore(dir)));
-  tell(await attempt("trainer", () => checkTrainer(dir)));
+  tell(await attempt("store", () => checkStore(folder)));
+  tell(await attempt("trainer", () => checkTrainer(folder)));
   const trainerStarts = !findings.some(({ check, verdict }) => check === "trainer" && verdict === "problem");
-  if (trainerStarts) tell(await attempt("experiment", () => checkExperiment(options, dir, terminal)));
+  if (trainerStarts) tell(await attempt("experiment", () => checkExperiment(options, terminal)));
   return findings.some(({ verdict }) => verdict === "problem") ? "usage" : "done";
 }

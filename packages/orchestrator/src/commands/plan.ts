@@ -1,7 +1,7 @@
 import { formatBytes, formatTau, type ExperimentSpec } from "@bora/contracts";
 import { openLab, type Preview } from "@bora/sdk";
 import type { ExitName } from "../exit-codes.js";
-import { experimentOf, outFolder, type ExperimentOptions } from "../options.js";
+import { experimentOf, labFolder, type ExperimentOptions } from "../options.js";
 import { duration, short } from "../progress/words.js";
 import { table } from "../table.js";
 import type { Terminal } from "../terminal.js";
@@ -118,7 +118,7 @@ export function previewText(preview: Preview, spec: ExperimentSpec, columns: num
 /** `bora plan`: what a sweep would do, before anything is spent. */
 export async function plan(options: ExperimentOptions, terminal: Terminal): Promise<ExitName> {
   const spec = await experimentOf(options, terminal);
-  await using lab = await openLab({ dir: outFolder(options, terminal) });
+  await using lab = await openLab(labFolder(options, terminal));
   const onStage = (text: string) => {
     if (options.json !== true) terminal.err(text);
   };

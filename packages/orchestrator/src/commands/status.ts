@@ -1,6 +1,6 @@
 import { openLab, type SweepStatus } from "@bora/sdk";
 import type { ExitName } from "../exit-codes.js";
-import { outFolder, type OutOptions } from "../options.js";
+import { labFolder, type OutOptions } from "../options.js";
 import { table } from "../table.js";
 import type { Terminal } from "../terminal.js";
 import { chooseSweep } from "./verbs.js";
@@ -22,8 +22,9 @@ const row = (status: SweepStatus): string[] => [
 
 /** `bora status`: a row for each sweep of the folder, newest first. */
 export async function status(sweepId: string | undefined, options: OutOptions, terminal: Terminal): Promise<ExitName> {
-  const dir = outFolder(options, terminal);
-  await using lab = await openLab({ dir });
+  const folder = labFolder(options, terminal);
+  const { dir } = folder;
+  await using lab = await openLab(folder);
   const statuses = sweepId === undefined ? await lab.status() : [await chooseSweep(lab, sweepId, dir)];
   if (options.json === true) for (const one of statuses) terminal.out(JSON.stringify(one));
   else if (statuses.length === 0) terminal.out(`${dir} holds no sweep yet`);

@@ -1,13 +1,15 @@
 import { openLab } from "@bora/sdk";
 import type { ExitName } from "../exit-codes.js";
-import { experimentOf, outFolder, type ExperimentOptions } from "../options.js";
+import { experimentOf, labFolder, type ExperimentOptions } from "../options.js";
 import type { Terminal } from "../terminal.js";
 import { watch } from "../watch.js";
 
 /** `bora sweep`: starts, resumes or joins an experiment's sweep and shows it until it ends. */
 export async function sweep(options: ExperimentOptions, terminal: Terminal): Promise<ExitName> {
   const spec = await experimentOf(options, terminal);
-  const dir = outFolder(options, terminal);
-  await using lab = await openLab({ dir });
-  return watch(lab, { dir, json: options.json === true }, terminal, (sweepOptions) => lab.sweep(spec, sweepOptions));
+  const folder = labFolder(options, terminal);
+  await using lab = await openLab(folder);
+  return watch(lab, { dir: folder.dir, json: options.json === true }, terminal, (sweepOptions) =>
+    lab.sweep(spec, sweepOptions),
+  );
 }

@@ -1,7 +1,7 @@
 import { BoraError } from "@bora/contracts";
 import { openLab, type Lab, type SweepCommand, type SweepStatus } from "@bora/sdk";
 import type { ExitName } from "../exit-codes.js";
-import { outFolder, type OutOptions } from "../options.js";
+import { labFolder, type OutOptions } from "../options.js";
 import type { Terminal } from "../terminal.js";
 import { watch } from "../watch.js";
 
@@ -22,9 +22,10 @@ export async function send(
   options: OutOptions,
   terminal: Terminal,
 ): Promise<ExitName> {
-  const dir = outFolder(options, terminal);
+  const folder = labFolder(options, terminal);
+  const { dir } = folder;
   const json = options.json === true;
-  await using lab = await openLab({ dir });
+  await using lab = await openLab(folder);
   const sweep = await chooseSweep(lab, sweepId, dir);
   if (!sweep.live) {
     const wanted = command.verb === "cancel" ? "cancelled" : "done";
