@@ -37,16 +37,17 @@ test("the surface: commands, arguments, options", () => {
   );
   expect(surface).toMatchInlineSnapshot(`
     [
-      "sweep | --spec <file> | --taus <list> | --set <path=value> | --out <folder> | --json",
-      "plan | --spec <file> | --taus <list> | --set <path=value> | --out <folder> | --json",
-      "status | [sweep] | --out <folder> | --json",
-      "results | [sweep] | --out <folder> | --json",
-      "pause | [sweep] | --out <folder> | --json",
-      "resume | [sweep] | --out <folder> | --json",
-      "drain | [sweep] | --out <folder> | --json",
-      "cancel | [sweep] | --out <folder> | --json",
-      "retry | [trials...] | --out <folder> | --json | --sweep <id> | --failed | --lost | --missing | --code <code>",
-      "doctor | --spec <file> | --taus <list> | --set <path=value> | --out <folder> | --json",
+      "sweep | --spec <file> | --taus <list> | --set <path=value> | --out <folder> | --trainers <file> | --json",
+      "plan | --spec <file> | --taus <list> | --set <path=value> | --out <folder> | --trainers <file> | --json",
+      "status | [sweep] | --out <folder> | --trainers <file> | --json",
+      "results | [sweep] | --out <folder> | --trainers <file> | --json",
+      "pause | [sweep] | --out <folder> | --trainers <file> | --json",
+      "resume | [sweep] | --out <folder> | --trainers <file> | --json",
+      "drain | [sweep] | --out <folder> | --trainers <file> | --json",
+      "cancel | [sweep] | --out <folder> | --trainers <file> | --json",
+      "retry | [trials...] | --out <folder> | --trainers <file> | --json | --sweep <id> | --failed | --lost | --missing | --code <code>",
+      "certs | --to <folder> | --host <name> | --days <number> | --json",
+      "doctor | --spec <file> | --taus <list> | --set <path=value> | --out <folder> | --trainers <file> | --json",
     ]
   `);
 });

@@ -58,6 +58,7 @@ const partsOf = (folder: string, trainers: InstantTrainers): LabParts => ({
   connectTrainer: () => trainers.connect(),
   clock: systemClock,
   freeMemoryBytes: () => Infinity,
+  maxTrainers: () => Promise.resolve(1),
   writeResults,
   leaseMs: 60_000,
   newId: randomUUID,
