@@ -165,4 +165,8 @@ export const Experiment = z.strictObject({
   engine: EngineSpec.prefault({}),
 });
 
+/** An experiment with every default filled in, as `parseExperiment` returns it. */
 export type ExperimentSpec = z.output<typeof Experiment>;
+
+/** An experiment as a person writes it: what has a default may be left out, a tau is a number, `Infinity` or "inf". */
+export type ExperimentInput = z.input<typeof Experiment>;

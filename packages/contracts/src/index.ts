@@ -2,7 +2,7 @@ export { parseTau, tauToJson, formatTau, tauSchema, type Tau, type TauJson } fro
 export { type TransportTls } from "./transport-tls.js";
 export { formatBytes } from "./bytes.js";
 export { BoraError, toBoraError, isErrorCode, errorDomains, type ErrorCode, type ErrorDomain } from "./errors.js";
-export { type ExperimentSpec } from "./experiment.js";
+export { type ExperimentInput, type ExperimentSpec } from "./experiment.js";
 export { parseExperiment, readExperiment, experimentJsonSchema, type ExperimentOverrides } from "./experiment-file.js";
 export { contentHash } from "./canonical.js";
 export { Inspected, inspectedFromProto } from "./inspected.js";

@@ -6,6 +6,7 @@ import { BoraError, parseExperiment, toBoraError } from "@bora/contracts";
 import { controllerApi, SweepCommand, type Lab } from "@bora/sdk";
 import Fastify, { type FastifyInstance, type FastifyReply } from "fastify";
 import { checkToken, isOwnHost } from "./guard.js";
+import { addLabRoutes } from "./lab-routes.js";
 import { sweepStream } from "./sweep-stream.js";
 
 export interface ControllerServer extends AsyncDisposable {
@@ -119,6 +120,7 @@ export async function serveController(lab: Lab, options: ServeOptions): Promise<
     checkToken(request.headers.authorization, token);
   });
   app.setErrorHandler((error, _request, reply) => refuse(reply, error));
+  addLabRoutes(app, lab);
   addRoutes(app, lab, streams, options.planningWaitMs ?? 20_000);
 
   const url = await listen(app, options.port ?? 0);

@@ -6,10 +6,11 @@ export {
   SweepOutcome,
   SweepStatus,
   type Lab,
-  type Preview,
   type SweepHandle,
   type SweepOptions,
 } from "./lab.js";
+export { type CallOptions } from "./abortable.js";
+export { type Preview } from "./preview.js";
 export { SweepEvent, encodeSweepEvent, decodeSweepEvent } from "./sweep-event.js";
 export { packMemory } from "@bora/scheduler";
 export { compareResults, type Comparison } from "./compare.js";
