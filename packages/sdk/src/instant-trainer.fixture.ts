@@ -4,11 +4,14 @@ import { dirname } from "node:path";
 import { BoraError, wire, type Inspected } from "@bora/contracts";
 import type { Placer } from "@bora/placement";
 import type { HeldAttempt, StartAttempt, Trainer } from "@bora/trainer-client";
+import { untilAborted } from "./abortable.js";
 
 export interface TrainerScript {
   inspected: Inspected;
   /** Rejects Inspect while set. */
   refuses?: BoraError;
+  /** Inspect answers only when it is given up. */
+  ponders?: boolean;
   /** The base runs in bfloat16, not in float32. */
   bfloat16?: boolean;
   /** Stays at a checkpoint until it is asked to drain. */
@@ -53,7 +56,7 @@ export class InstantTrainers {
   connect(): Promise<Trainer> {
     return Promise.resolve({
       describe: () => Promise.resolve(wire.DescribeResponse.fromPartial({ apiVersion: "1.0", instanceId: "i" })),
-      inspect: () => this.inspect(),
+      inspect: (_base, signal) => this.inspect(signal),
       start: (start) => this.start(start),
       renew: ({ runId }) => Promise.resolve(this.renewed(runId)),
       cancel: (held) => this.cancel(held),
@@ -63,8 +66,9 @@ export class InstantTrainers {
     });
   }
 
-  private inspect(): Promise<Inspected> {
+  private inspect(signal: AbortSignal): Promise<Inspected> {
     this.asked.inspect += 1;
+    if (this.script.ponders === true) return untilAborted(new Promise(() => undefined), signal);
     const { refuses, inspected } = this.script;
     return refuses === undefined ? Promise.resolve(inspected) : Promise.reject(refuses);
   }
