@@ -1,6 +1,7 @@
 import { PassThrough, Readable } from "node:stream";
 import { parseExperiment, toBoraError, type DocumentRow } from "@bora/contracts";
-import { controllerApi, type Lab } from "@bora/sdk";
+import type { Lab } from "@bora/sdk";
+import { controllerApi } from "@bora/sdk/controller";
 import type { FastifyInstance } from "fastify";
 
 const keepAliveMs = 15_000; // a model's first use takes minutes, and clients give up on a silent stream

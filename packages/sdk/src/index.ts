@@ -1,17 +1,16 @@
-export { openLab, describeTrainer, type LabFolder, type LabOptions } from "./open-lab.js";
-export { makeCertificates } from "@bora/placement";
-export { findPython } from "./trainer-environment.js";
-export {
-  SweepCommand,
-  SweepOutcome,
-  SweepStatus,
-  type Lab,
-  type SweepHandle,
-  type SweepOptions,
-} from "./lab.js";
+// For programs. What the command line and the controller need beside it is in controller.ts, figures in figures.ts.
+export { openLab, type LabFolder, type LabOptions } from "./open-lab.js";
+export type { Lab, SweepCommand, SweepHandle, SweepOptions, SweepOutcome, SweepStatus } from "./lab.js";
 export { type CallOptions } from "./abortable.js";
 export { type Preview } from "./preview.js";
-export { SweepEvent, encodeSweepEvent, decodeSweepEvent } from "./sweep-event.js";
-export { packMemory } from "@bora/scheduler";
-export { compareResults, type Comparison } from "./compare.js";
-export * as controllerApi from "./controller-api.js";
+export { type SweepEvent } from "./sweep-event.js";
+export { contrastSweeps, type SweepAtTau, type SweepContrast } from "./contrast-sweeps.js";
+export { chooseTau, compareTaus, contrastTaus, heldOut } from "@bora/analysis";
+export {
+  BoraError,
+  readExperiment,
+  type DocumentRow,
+  type ErrorCode,
+  type ExperimentInput,
+  type SweepResults,
+} from "@bora/contracts";

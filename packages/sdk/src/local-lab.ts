@@ -19,7 +19,7 @@ import {
   type SweepState,
 } from "@bora/scheduler";
 import type { Store, StoreReader } from "@bora/store";
-import { eitherSignal, labClosed, untilAborted, type CallOptions } from "./abortable.js";
+import { eitherSignal, labClosed, untilAborted } from "./abortable.js";
 import { toJson } from "./controller-api.js";
 import { readDocuments } from "./documents.js";
 import { EndedSweep } from "./ended-sweep.js";

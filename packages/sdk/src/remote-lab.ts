@@ -11,7 +11,7 @@ import type { z } from "zod";
 import { eitherSignal, labClosed, type CallOptions } from "./abortable.js";
 import { ControllerState, controllerPaths, JoinedSweep, toJson } from "./controller-api.js";
 import { decodeDocument } from "./documents.js";
-import { ask, askEvents, askJson, askText, failureIn, type ControllerAddress } from "./http-client.js";
+import { askEvents, askJson, askText, failureIn, type ControllerAddress } from "./http-client.js";
 import type { Lab, SweepCommand, SweepHandle, SweepOptions, SweepStatus } from "./lab.js";
 import { decodePreview, type Preview } from "./preview.js";
 import { RemoteSweep } from "./remote-sweep.js";
