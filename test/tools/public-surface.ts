@@ -51,12 +51,16 @@ function withoutPrivate(node: ts.Node): ts.Node {
 const whole =
   ts.TypeFormatFlags.NoTruncation | ts.TypeFormatFlags.InTypeAlias | ts.TypeFormatFlags.MultilineObjectLiterals;
 
-/** A zod schema is shown by the type that it reads; where it has no other name, as a schema. */
+/** What a zod schema reads, or for its constant that it is a schema: its own type says the same in ten times the lines. */
 function schemaText(found: ts.Declaration, symbol: ts.Symbol, checker: ts.TypeChecker): string | undefined {
   if (ts.isVariableDeclaration(found) && /^z\.Zod/.test(found.type?.getText() ?? ""))
     return `const ${symbol.name}: schema;`;
-  if (!ts.isTypeAliasDeclaration(found) || !/^z\./.test(found.type.getText())) return undefined;
-  return `type ${symbol.name} = ${checker.typeToString(checker.getDeclaredTypeOfSymbol(symbol), found, whole)};`;
+  const [named, read] = ts.isInterfaceDeclaration(found)
+    ? ["interface", found.heritageClauses?.[0]?.types[0]]
+    : ["type", ts.isTypeAliasDeclaration(found) ? found.type : undefined];
+  if (read === undefined || !/^z\.(output|input|infer)</.test(read.getText())) return undefined;
+  const type = checker.typeToString(checker.getTypeAtLocation(read), found, whole);
+  return named === "interface" ? `interface ${symbol.name} ${type}` : `type ${symbol.name} = ${type};`;
 }
 
 function textOf(symbol: ts.Symbol, folder: string, checker: ts.TypeChecker): string {

@@ -3,8 +3,10 @@ import { BoraError, formatTau, type DocumentRow } from "@bora/contracts";
 
 /** One side of a comparison: the rows of a sweep's documents, and the tau whose trials are meant. */
 export interface SweepAtTau {
+  /** All rows of the sweep, as `lab.documents` gives them. */
   documents: readonly DocumentRow[];
-  tau: number; // Infinity: one shared adapter
+  /** Prior precision in nats; Infinity: one shared adapter. */
+  tau: number;
 }
 
 /** First minus second in nats per token: difference, its 95 % interval, p, standard error, and what they rest on. */

@@ -1,2 +1,7 @@
-// Drawing loads a DOM and a plotting library, so it has a door of its own: who draws nothing loads neither.
+/**
+ * Figures as SVG text, through `@bora/sdk/figures`. Drawing loads a DOM and a plotting library: who draws nothing loads
+ * neither.
+ *
+ * @module figures
+ */
 export { perplexityAgainstTau } from "@bora/report";

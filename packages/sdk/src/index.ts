@@ -1,4 +1,9 @@
-// For programs. What the command line and the controller need beside it is in controller.ts, figures in figures.ts.
+/**
+ * What a program needs: a lab to plan, sweep and read results with, and the comparisons on top of them. Figures have a
+ * door of their own, `@bora/sdk/figures`.
+ *
+ * @module sdk
+ */
 export { openLab, type LabFolder, type LabOptions } from "./open-lab.js";
 export type { Lab, SweepCommand, SweepHandle, SweepOptions, SweepOutcome, SweepStatus } from "./lab.js";
 export { type CallOptions } from "./abortable.js";

@@ -6,7 +6,7 @@ import type { SweepEvent } from "./sweep-event.js";
 
 const Reason = z.object({ code: z.string(), message: z.string(), hint: z.string() });
 
-/** How a sweep ended. */
+/** How a sweep ended. @internal */
 export const SweepOutcome = z.object({
   sweepId: z.string(),
   outcome: z.enum(["done", "failed", "stopped", "interrupted", "cancelled"]),
@@ -15,8 +15,11 @@ export const SweepOutcome = z.object({
   folder: z.string().describe("where results.json and its neighbours are"),
   results: SweepResults.nullable().describe("null when it was interrupted: they are written when it ends"),
 });
-export type SweepOutcome = z.output<typeof SweepOutcome>;
+/** How a sweep ended, why not as done, where its files are, and what its results say. */
+// eslint-disable-next-line @typescript-eslint/no-empty-object-type -- its name, in messages and pages
+export interface SweepOutcome extends z.output<typeof SweepOutcome> {}
 
+/** Where a sweep of the folder stands. @internal */
 export const SweepStatus = z.object({
   sweepId: z.string(),
   name: z.string(),
@@ -27,8 +30,11 @@ export const SweepStatus = z.object({
   live: z.boolean().describe("a controller is at work on it"),
   trials: z.record(z.string(), z.number()).describe("how many trials are in each state"),
 });
-export type SweepStatus = z.output<typeof SweepStatus>;
+/** Where a sweep of the folder stands: phase, what paused it, and how many trials are in each state. */
+// eslint-disable-next-line @typescript-eslint/no-empty-object-type -- its name, in messages and pages
+export interface SweepStatus extends z.output<typeof SweepStatus> {}
 
+/** What a running sweep is told. @internal */
 export const SweepCommand = z.discriminatedUnion("verb", [
   z.strictObject({ verb: z.literal("drain") }),
   z.strictObject({ verb: z.literal("cancel") }),
@@ -44,6 +50,10 @@ export const SweepCommand = z.discriminatedUnion("verb", [
     ]),
   }),
 ]);
+/**
+ * What a running sweep is told. drain: save a checkpoint and stop; cancel: end for good; pause, resume: hand out no new
+ * work, go on; retry: send trials back to the queue.
+ */
 export type SweepCommand = z.output<typeof SweepCommand>;
 
 /**
@@ -51,6 +61,7 @@ export type SweepCommand = z.output<typeof SweepCommand>;
  * its signal's reason.
  */
 export interface SweepHandle {
+  /** Its folder's name under `dir`. */
   readonly sweepId: string;
   /** here: this process trains it; elsewhere: another controller does, this one follows; ended: nothing is left to do. */
   readonly at: "here" | "elsewhere" | "ended";
@@ -75,6 +86,7 @@ export interface SweepHandle {
   abandon(): void;
 }
 
+/** What a program may hear of, and how it ends, a call that plans or trains. */
 export interface SweepOptions extends CallOptions {
   /**
    * While the sweep is planned, aborting rejects the call with the signal's reason and nothing is trained. Once it

@@ -4,11 +4,16 @@ import { z } from "zod";
 
 /** What a sweep will do, before anything is spent. */
 export interface Preview {
-  plan: Plan; // sweep id, trials (a tau and a seed each), and which of them train together
-  inspected: Inspected; // tasks, documents and scored tokens a split; bytes and tokens per second as measured
-  estimate: Estimate; // rows, bytes, tokens a step, seconds from low to high, a pack
-  memory: DeviceMemory; // bytes that the packs must fit into
-  finished: string[]; // ids of trials that are trained already
+  /** Sweep id, trials (a tau and a seed each), and which of them train together. */
+  plan: Plan;
+  /** Tasks, documents and scored tokens a split; bytes, and tokens per second, as measured. */
+  inspected: Inspected;
+  /** Rows, bytes, tokens a step, seconds from low to high, for each pack. */
+  estimate: Estimate;
+  /** Bytes that the packs must fit into. */
+  memory: DeviceMemory;
+  /** Ids of trials that are trained already. */
+  finished: string[];
 }
 
 const bytes = z.number();
