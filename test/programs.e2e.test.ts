@@ -1,10 +1,12 @@
-import { existsSync, mkdtempSync, readdirSync } from "node:fs";
+import { copyFileSync, existsSync, mkdtempSync, readdirSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { openStore } from "@bora/store";
 import { execa } from "execa";
 import { beforeAll, describe, expect, test } from "vitest";
+import { prepareFolder, runBlock } from "./fixtures/run-block.js";
+import { blocksOf, pagesOf, type CodeBlock } from "./tools/code-blocks.js";
 import { makeTinyData, processesOf, writeExperiment } from "./fixtures/command-line.js";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -17,6 +19,10 @@ beforeAll(async () => {
 /** Runs a TypeScript program until it ends by itself. */
 const run = (program: string, ...args: string[]) =>
   execa("node", ["--import", "tsx", join(root, program), ...args], { reject: false, stdin: "ignore", all: true });
+
+const fail = (): never => {
+  throw new Error("the pages hold no program that trains");
+};
 
 const newFolder = () => join(mkdtempSync(join(tmpdir(), "bora-programs-")), "runs");
 
@@ -65,6 +71,23 @@ test(
     const { all } = await run("examples/tau-sweep.ts", spec, out);
     expect(all).toMatch(/is best on validation/);
     expect(all).not.toContain("reading the model");
+  },
+  minutes(5),
+);
+
+test(
+  "the programs in README and docs that train run one after another, the one that stops itself first",
+  async () => {
+    const folder = mkdtempSync(join(tmpdir(), "bora-programs-"));
+    prepareFolder(folder);
+    copyFileSync(spec, join(folder, "experiment.yaml"));
+    const slow = pagesOf(root).flatMap((page) => blocksOf(root, page, "ts").filter((block) => block.slow));
+    const stops = ({ text }: CodeBlock) => text.includes("AbortController");
+    const [first, ...others] = slow.toSorted((a, b) => Number(stops(b)) - Number(stops(a)));
+    expect(await runBlock(first ?? fail(), folder)).toMatch(/^(interrupted|done)$/m);
+    expect(others.length).toBeGreaterThan(1);
+    for (const block of others) expect(await runBlock(block, folder)).toContain("macroTest");
+    expect(await processesOf(folder)).toEqual([]);
   },
   minutes(5),
 );

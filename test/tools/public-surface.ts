@@ -51,6 +51,10 @@ function withoutPrivate(node: ts.Node): ts.Node {
 const whole =
   ts.TypeFormatFlags.NoTruncation | ts.TypeFormatFlags.InTypeAlias | ts.TypeFormatFlags.MultilineObjectLiterals;
 
+/** The compiler lists the words of a union as it met them, which changes with code elsewhere. */
+const sortedWords = (text: string): string =>
+  text.replaceAll(/"[\w-]+"(?: \| "[\w-]+")+/g, (words) => words.split(" | ").sort().join(" | "));
+
 /** What a zod schema reads, or for its constant that it is a schema: its own type says the same in ten times the lines. */
 function schemaText(found: ts.Declaration, symbol: ts.Symbol, checker: ts.TypeChecker): string | undefined {
   if (ts.isVariableDeclaration(found) && /^z\.Zod/.test(found.type?.getText() ?? ""))
@@ -59,7 +63,7 @@ function schemaText(found: ts.Declaration, symbol: ts.Symbol, checker: ts.TypeCh
     ? ["interface", found.heritageClauses?.[0]?.types[0]]
     : ["type", ts.isTypeAliasDeclaration(found) ? found.type : undefined];
   if (read === undefined || !/^z\.(output|input|infer)</.test(read.getText())) return undefined;
-  const type = checker.typeToString(checker.getTypeAtLocation(read), found, whole);
+  const type = sortedWords(checker.typeToString(checker.getTypeAtLocation(read), found, whole));
   return named === "interface" ? `interface ${symbol.name} ${type}` : `type ${symbol.name} = ${type};`;
 }
 
