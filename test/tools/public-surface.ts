@@ -63,7 +63,10 @@ function schemaText(found: ts.Declaration, symbol: ts.Symbol, checker: ts.TypeCh
     ? ["interface", found.heritageClauses?.[0]?.types[0]]
     : ["type", ts.isTypeAliasDeclaration(found) ? found.type : undefined];
   if (read === undefined || !/^z\.(output|input|infer)</.test(read.getText())) return undefined;
-  const type = sortedWords(checker.typeToString(checker.getTypeAtLocation(read), found, whole));
+  const type = sortedWords(checker.typeToString(checker.getTypeAtLocation(read), found, whole)).replaceAll(
+    /import\("[^"]*"\)\./g, // where the compiler found a name is a path of this machine
+    "",
+  );
   return named === "interface" ? `interface ${symbol.name} ${type}` : `type ${symbol.name} = ${type};`;
 }
 
