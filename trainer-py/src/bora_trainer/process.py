@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import grpc
@@ -80,9 +80,8 @@ class TrainerProcess:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._told_to_leave.set)
-        server = grpc.aio.server(
-            interceptors=[TokenInterceptor(self._token, self._contact.renew)], options=CHANNEL_OPTIONS
-        )
+        gate = TokenInterceptor(self._token, self._contact.renew)
+        server = grpc.aio.server(interceptors=[gate], options=CHANNEL_OPTIONS)
         watching: list[asyncio.Task[None]] = []
         try:
             trainer_pb2_grpc.add_TrainerServiceServicer_to_server(self._service, server)
@@ -95,7 +94,7 @@ class TrainerProcess:
             if self._options.exit_when_orphaned:
                 watching.append(asyncio.create_task(self._leave_when_orphaned()))
             self._contact.renew()
-            self._write_ready(address)
+            self._write_ready(address, gate.health_token)
             await self._told_to_leave.wait()
             await self._drain()
         finally:
@@ -146,12 +145,15 @@ class TrainerProcess:
             await self._health.set(SERVICE, serving)
             await asyncio.sleep(1.0)
 
-    def _write_ready(self, address: str) -> None:
+    def _write_ready(self, address: str, health_token: str) -> None:
+        tls = self._options.tls
         ready = {
             "address": address,
             "pid": os.getpid(),
             "instanceId": self._service.instance_id,
             "startTime": process_start_time(os.getpid()),
+            "healthToken": health_token,
+            "tls": tls and {name: path and str(path.resolve()) for name, path in asdict(tls).items()},
         }
         write_private(self._options.ready_file, json.dumps(ready) + "\n")
 
