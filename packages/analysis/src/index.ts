@@ -9,3 +9,6 @@ export { chooseTau, type TauChoices } from "./tau-choice.js";
 export { gainBySize, type GainBySize } from "./gain-by-size.js";
 export { shrinkage, type Shrinkage } from "./shrinkage.js";
 export { adapterMap, type AdapterMap } from "./adapter-map.js";
+export { perplexityByTau } from "./perplexity-by-tau.js";
+export { learningCurvesOf } from "./learning-curves.js";
+export type { PerplexityByTau, PerplexityPoint, LearningCurves, LearningCurve } from "./figure-data.js";

@@ -9,7 +9,8 @@ import { dtypeWarnings, resultWarnings } from "./warnings.js";
 export type TrialFacts = Pick<
   TrialResult,
   "id" | "tau" | "seed" | "state" | "steps" | "bestStep" | "ended" | "failure" | "float32Check"
->;
+> &
+  Partial<Pick<TrialResult, "learning" | "taskBestSteps" | "distances">>;
 
 /** Everything that results.json is made of. */
 export interface SweepFacts {
@@ -37,6 +38,7 @@ function groupByTrial(documents: readonly DocumentRow[]): (trial: string) => rea
 function trialResult(facts: TrialFacts, rows: readonly DocumentRow[], tasks: readonly string[]): TrialResult {
   const scored = facts.state === "done" || facts.state === "stopped" ? bothSplits(rows, "task", tasks) : null;
   return {
+    ...{ learning: { steps: [], natsPerToken: [] }, taskBestSteps: [], distances: null },
     ...facts,
     validation: scored?.validation ?? null,
     test: scored?.test ?? null,

@@ -1,5 +1,6 @@
-import { describeWinner } from "@bora/analysis";
+import { describeWinner, perplexityByTau } from "@bora/analysis";
 import { parseExperiment, type SweepResults } from "@bora/contracts";
+import { figureSvg } from "./draw-figure.js";
 import { perplexityAgainstTau } from "./figures/perplexity-against-tau.js";
 import { html, Html } from "./html.js";
 import { reportStyle } from "./report-style.js";
@@ -7,8 +8,9 @@ import { dataTable, taskTable, tauTable, trialTable } from "./tables.js";
 import { whatWasRun } from "./what-was-run.js";
 
 function figure(results: SweepResults): Html {
-  const svg = perplexityAgainstTau(results);
-  if (svg === "") return html``;
+  const data = perplexityByTau(results, null);
+  if (data === null) return html``;
+  const svg = figureSvg(perplexityAgainstTau, data);
   return html`<figure>
     ${new Html(svg)}
     <figcaption>

@@ -1,13 +1,36 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { documentRows, summarise, type ScoredTrial, type TrialFacts } from "@bora/analysis";
-import { BoraError, parseExperiment, wire, type DocumentRow, type SweepResults } from "@bora/contracts";
+import {
+  BoraError,
+  parseExperiment,
+  wire,
+  type DocumentRow,
+  type SweepResults,
+  type TrialResult,
+} from "@bora/contracts";
 import { writeReport } from "@bora/report";
 import type { RunRecord, SweepState, TrialRecord } from "@bora/scheduler";
 
-function trialFacts({ id, tau, seed, state, outcome, failure }: TrialRecord): TrialFacts {
+const mostPoints = 400; // of a learning curve: more than a figure is wide
+
+/** Evenly thinned, first, last and best kept. */
+function learningOf({ validation, outcome }: TrialRecord): TrialResult["learning"] {
+  const every = Math.ceil(validation.length / mostPoints);
+  const kept = validation.filter(
+    ({ step }, index) => index % every === 0 || index === validation.length - 1 || step === outcome?.bestStep,
+  );
+  return { steps: kept.map(({ step }) => step), natsPerToken: kept.map(({ nllPerToken }) => nllPerToken) };
+}
+
+function trialFacts(trial: TrialRecord): TrialFacts {
+  const { id, tau, seed, state, outcome, failure, taskBest } = trial;
   const { steps = null, bestStep = null, ended = null, float32Check = null } = outcome ?? {};
-  return { id, tau, seed, state: state.at, steps, bestStep, ended, failure, float32Check };
+  return {
+    ...{ id, tau, seed, state: state.at, steps, bestStep, ended, failure, float32Check },
+    learning: learningOf(trial),
+    taskBestSteps: taskBest.map(({ step }) => step),
+  };
 }
 
 /** The documents of a trial (null: the base model) that were fetched; none when the file is not there. */
