@@ -11,4 +11,6 @@ export { shrinkage, type Shrinkage } from "./shrinkage.js";
 export { adapterMap, type AdapterMap } from "./adapter-map.js";
 export { perplexityByTau } from "./perplexity-by-tau.js";
 export { learningCurvesOf } from "./learning-curves.js";
-export type { PerplexityByTau, PerplexityPoint, LearningCurves, LearningCurve } from "./figure-data.js";
+export { findings, type Findings, type Evidence } from "./findings.js";
+export { mappedTrial } from "./adapter-figures.js";
+export type * from "./figure-data.js";

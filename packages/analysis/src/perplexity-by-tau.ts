@@ -1,5 +1,5 @@
 import type { SweepResults } from "@bora/contracts";
-import { compare } from "./best-trial.js";
+import { compare } from "./tau-order.js";
 import type { PerplexityByTau } from "./figure-data.js";
 import type { HeldOut } from "./held-out.js";
 import { contrastTaus } from "./tau-contrasts.js";

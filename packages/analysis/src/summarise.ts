@@ -1,6 +1,7 @@
 import { type DocumentRow, type Inspected, type SweepResults, type TrialResult } from "@bora/contracts";
 import { againstEnds } from "./against-ends.js";
-import { bestTrial, compare } from "./best-trial.js";
+import { bestTrial } from "./best-trial.js";
+import { compare } from "./tau-order.js";
 import { heldOut } from "./held-out.js";
 import { bothSplits } from "./split-result.js";
 import { dtypeWarnings, resultWarnings } from "./warnings.js";

@@ -106,7 +106,7 @@ export const SweepResults = z.object({
         .describe("empty where no end is in the grid beside the best, or nothing could vary"),
     })
     .nullable()
-    .describe("lowest macro validation nats per token among finished trials"),
+    .describe("the tau with the lowest macro validation nats per token, mean over seeds, and its best seed's trial"),
   warnings: z.array(z.string()),
 });
 export type SweepResults = z.output<typeof SweepResults>;
