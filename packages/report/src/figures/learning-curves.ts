@@ -64,7 +64,7 @@ export function learningCurves(data: LearningCurves, options: FigureOptions = {}
   return draw(sheet, size, {
     ariaLabel: "Validation perplexity while training, by tau",
     x: { domain: [0, lastStep || 1], axis: null },
-    y: { type: "log", domain: scale.domain },
+    y: { type: "log", domain: scale.domain, axis: null },
     marks: [
       ...scale.marks,
       Plot.axisX({ label: null, ticks: sheet.narrow ? 4 : 8 }),

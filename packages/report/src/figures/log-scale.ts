@@ -26,7 +26,8 @@ export function logScale(values: readonly number[], [top, bottom]: readonly [num
     valueAt: (pixels) => domain[1] * Math.exp((top - pixels) * perPixel),
     marks: [
       Plot.gridY(ticks, { strokeOpacity: 0.12 }),
-      Plot.axisY(ticks, { label: null, tickFormat: String, tickSize: 0 }),
+      // Plot's own axis leaves out labels of a logarithmic scale by a rule of its own.
+      Plot.text(ticks, { y: (tick: number) => tick, frameAnchor: "left", textAnchor: "end", dx: -8, text: String }),
     ],
   };
 }

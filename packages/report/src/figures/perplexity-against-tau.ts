@@ -117,7 +117,7 @@ export function perplexityAgainstTau(data: PerplexityByTau, options: FigureOptio
   return draw(sheet, size, {
     ariaLabel: "Test perplexity against tau",
     x: { domain: axis.domain, axis: null },
-    y: { type: "log", domain: scale.domain },
+    y: { type: "log", domain: scale.domain, axis: null },
     marks: [
       ...scale.marks,
       ...axes(sheet, size, axis),

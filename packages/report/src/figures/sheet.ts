@@ -42,6 +42,9 @@ export interface Sheet {
   textWidth(text: string): number;
 }
 
+/** What is behind the figure. */
+export const ground = ({ paper }: Sheet): string => (paper ? white : "var(--bora-ground, Canvas)");
+
 const defaultWidth = 860;
 const narrowBelow = 560;
 const leastWidth = 280;
@@ -82,7 +85,12 @@ export function draw(sheet: Sheet, size: Size, plot: Plot.PlotOptions & { ariaLa
     ...(sheet.document === undefined ? {} : { document: sheet.document }),
     className: "bora-figure",
     ...{ width: sheet.width, height, marginTop: top, marginRight: right, marginBottom: bottom, marginLeft: left },
-    color: { type: "identity" },
+    ...{
+      color: { type: "identity" },
+      opacity: { type: "identity" },
+      symbol: { type: "identity" },
+      r: { type: "identity" },
+    },
     ...plot,
   });
   dress(figure, sheet, height);
