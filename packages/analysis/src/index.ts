@@ -12,5 +12,6 @@ export { adapterMap, type AdapterMap } from "./adapter-map.js";
 export { perplexityByTau } from "./perplexity-by-tau.js";
 export { learningCurvesOf } from "./learning-curves.js";
 export { findings, type Findings, type Evidence } from "./findings.js";
+export { describeFindings } from "./findings-words.js";
 export { mappedTrial } from "./adapter-figures.js";
 export type * from "./figure-data.js";

@@ -35,6 +35,10 @@ export interface RetryOptions extends OutOptions {
   code?: string;
 }
 
+export interface ReportOptions extends OutOptions {
+  to?: string;
+}
+
 type Done = (exit: ExitName) => void;
 
 function addSweepCommands(program: Command, terminal: Terminal, done: Done): void {
@@ -61,6 +65,12 @@ function addReadCommands(program: Command, terminal: Terminal, done: Done): void
       done(await (await import("./commands/results.js")).results(sweepId, options, terminal));
     },
   );
+  withOut(program.command("report [sweep]"))
+    .description("figures, tables and a page of a sweep, the newest when none is named; a path names a results folder")
+    .option("--to <folder>", "where to write; the sweep's own folder when left out")
+    .action(async (sweep: string | undefined, options: ReportOptions) => {
+      done(await (await import("./commands/report.js")).report(sweep, options, terminal));
+    });
 }
 
 function addVerbs(program: Command, terminal: Terminal, done: Done): void {

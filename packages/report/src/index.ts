@@ -1,5 +1,5 @@
-export { writeReport } from "./write-report.js";
+export { writeReport, writeWholeReport, type WrittenReport } from "./write-report.js";
 export { resultsJson } from "./results-json.js";
-export { documentsParquet } from "./documents-parquet.js";
+export { documentsParquet, readDocuments } from "./documents-parquet.js";
 export { reportHtml } from "./report-html.js";
 export { figureSvg, type DrawFigure } from "./draw-figure.js";

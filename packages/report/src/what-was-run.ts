@@ -1,7 +1,7 @@
 import { parseExperiment, type ExperimentSpec, type SweepResults } from "@bora/contracts";
 import { html, type Html } from "./html.js";
 
-function source(data: ExperimentSpec["data"]): string {
+export function source(data: ExperimentSpec["data"]): string {
   switch (data.source) {
     case "shakespeare":
       return "speeches from Shakespeare's plays, a task for each speaker";
@@ -16,9 +16,9 @@ function source(data: ExperimentSpec["data"]): string {
   }
 }
 
-const count = (n: number, thing: string): string => `${n.toLocaleString("en")} ${thing}${n === 1 ? "" : "s"}`;
+export const count = (n: number, thing: string): string => `${n.toLocaleString("en")} ${thing}${n === 1 ? "" : "s"}`;
 
-const total = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0);
+export const total = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0);
 
 /** What rounding does to the test numbers, where that was asked for. */
 function float32Words(results: SweepResults): string {
