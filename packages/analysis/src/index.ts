@@ -15,3 +15,10 @@ export { findings, type Findings, type Evidence } from "./findings.js";
 export { describeFindings } from "./findings-words.js";
 export { mappedTrial } from "./adapter-figures.js";
 export type * from "./figure-data.js";
+export {
+  compareSweeps,
+  type SweepComparison,
+  type ComparedSweep,
+  type SweepDifference,
+  type SweepSide,
+} from "./compare-sweeps.js";

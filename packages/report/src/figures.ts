@@ -8,3 +8,5 @@ export { bestStepAgainstSize } from "./figures/best-step-against-size.js";
 export { adapterMap } from "./figures/adapter-map.js";
 export { reviveTaus } from "./figures/revive-taus.js";
 export { type FigureOptions } from "./figures/sheet.js";
+export { sweepsByTau } from "./figures/sweeps-by-tau.js";
+export { sweepDifferences } from "./figures/sweep-differences.js";

@@ -3,3 +3,4 @@ export { resultsJson } from "./results-json.js";
 export { documentsParquet, readDocuments } from "./documents-parquet.js";
 export { reportHtml } from "./report-html.js";
 export { figureSvg, type DrawFigure } from "./draw-figure.js";
+export { writeComparison, comparisonWords } from "./comparison-report.js";

@@ -93,6 +93,12 @@ async function fromState(state: SweepState, folder: string): Promise<StoredSweep
   return { folder, open: state.phase.at === "ended" ? 0 : open, ...(await resultsOf(state, folder)) };
 }
 
+/** A sweep of an out folder by its id, or a results folder by its path. */
+export type SweepPlace = { dir: string; sweepId: string } | { folder: string };
+
+export const readPlace = (place: SweepPlace): Promise<StoredSweep> =>
+  "folder" in place ? readSweepFolder(place.folder) : readSweep(place.dir, place.sweepId);
+
 /**
  * A sweep of an out folder: from its files when it has ended, else as far as it has come. Throws sweep_unknown,
  * results_missing, results_version and artifact_corrupt.

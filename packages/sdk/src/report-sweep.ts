@@ -1,9 +1,6 @@
 import type { SweepResults } from "@bora/contracts";
 import { writeWholeReport, type WrittenReport } from "@bora/report";
-import { readSweep, readSweepFolder } from "./read-sweep.js";
-
-/** A sweep of an out folder by its id, or a results folder by its path. */
-export type SweepPlace = { dir: string; sweepId: string } | { folder: string };
+import { readPlace, type SweepPlace } from "./read-sweep.js";
 
 export interface SweepReport extends Omit<WrittenReport, "findings"> {
   folder: string; // where the files are
@@ -16,7 +13,7 @@ export interface SweepReport extends Omit<WrittenReport, "findings"> {
  * sweep_unknown, results_missing, results_version, artifact_corrupt and disk_full.
  */
 export async function reportSweep(place: SweepPlace, to?: string): Promise<SweepReport> {
-  const found = "folder" in place ? await readSweepFolder(place.folder) : await readSweep(place.dir, place.sweepId);
+  const found = await readPlace(place);
   const { results, documents, gram, open } = found;
   const folder = to ?? found.folder;
   const { files, missing } = await writeWholeReport(folder, results, { documents, gram, open });

@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { isAbsolute, join, relative, resolve } from "node:path";
+import { basename, dirname, isAbsolute, join, relative, resolve } from "node:path";
 import { BoraError } from "@bora/contracts";
 import { openLab, reportSweep, type SweepPlace } from "@bora/sdk";
 import type { ExitName } from "../exit-codes.js";
@@ -13,6 +13,8 @@ export async function placeOf(named: string | undefined, dir: string, terminal: 
   if (named !== undefined && existsSync(join(dir, named)) && !isAbsolute(named) && !named.includes("/"))
     return { dir, sweepId: named };
   const folder = named === undefined ? null : resolve(terminal.cwd, named);
+  if (folder !== null && existsSync(join(dirname(folder), "bora.sqlite")))
+    return { dir: dirname(folder), sweepId: basename(folder) }; // of another --out, ended or not
   if (folder !== null && existsSync(folder)) return { folder };
   await using lab = await openLab({ dir });
   const { sweepId } = await chooseSweep(lab, named, dir);
