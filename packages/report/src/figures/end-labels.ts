@@ -30,12 +30,14 @@ export function endLabels(
   [top, bottom]: readonly [number, number],
   room: number,
 ): EndLabel[] {
-  const fitting = Math.floor((bottom - top) / sheet.lineHeight) + 1;
-  const shown = wanted.length > fitting ? wanted.filter(({ first }) => first) : wanted;
+  const fitting = Math.floor((bottom - 4 - top) / sheet.lineHeight) + 1;
+  const first = wanted.length > fitting ? wanted.filter((label) => label.first) : wanted;
+  const every = Math.ceil(first.length / Math.max(1, fitting));
+  const shown = first.filter((_, index) => index % every === 0);
   return spreadLabels(
     shown.map((label) => ({ label, at: label.y })),
     sheet.lineHeight,
-    [top, bottom],
+    [top, bottom - 4], // clear of the last tick of the axis below
   ).map(({ label, at }) => ({
     text: fitText(label.text, room - 8, sheet.fontSize),
     y: at,

@@ -48,7 +48,6 @@ export function gainAgainstSize(data: SizeTrend, options: FigureOptions = {}): E
     ...{ low: asPercent(difference - standardError), high: asPercent(difference + standardError) },
   }));
   const lineAt = (tokens: number) => asPercent(data.line.intercept + data.line.slope * Math.log(tokens));
-  const line = axis.domain.map((tokens) => ({ tokens, y: lineAt(tokens) }));
   const domain = domainOf(points);
   const area = frameOf(sheet, size);
   const yAt = (value: number) => area.top + ((domain[1] - value) / (domain[1] - domain[0])) * (area.bottom - area.top);
@@ -56,11 +55,16 @@ export function gainAgainstSize(data: SizeTrend, options: FigureOptions = {}): E
     const x = axis.at(trainTokens);
     return { left: x - 2, right: x + 2, top: yAt(high), bottom: yAt(low) };
   });
-  const along = Array.from({ length: 60 }, (_, index) => {
-    const share = index / 59;
-    const tokens = axis.domain[0] ** (1 - share) * axis.domain[1] ** share;
-    const [x, y] = [axis.at(tokens), yAt(lineAt(tokens))];
-    return { left: x - 1, right: x + 1, top: y - 2, bottom: y + 2 };
+  // Cut at the frame by hand: a clip path would take its name from a counter.
+  const line = Array.from(
+    { length: 121 },
+    (_, index) => axis.domain[0] ** (1 - index / 120) * axis.domain[1] ** (index / 120),
+  )
+    .map((tokens) => ({ tokens, y: lineAt(tokens) }))
+    .filter(({ y }) => y >= domain[0] && y <= domain[1]);
+  const along = line.map(({ tokens, y }) => {
+    const [left, top] = [axis.at(tokens), yAt(y)];
+    return { left: left - 1, right: left + 1, top: top - 2, bottom: top + 2 };
   });
   const dots = points.map(({ name, trainTokens, y }) => ({ text: name, x: axis.at(trainTokens), y: yAt(y), r: 5 }));
   return draw(sheet, size, {
@@ -73,7 +77,7 @@ export function gainAgainstSize(data: SizeTrend, options: FigureOptions = {}): E
       Plot.axisY({ label: null, ticks: 6, tickSize: 0 }),
       ...axis.marks,
       Plot.ruleY([0], { strokeOpacity: 0.6 }),
-      Plot.line(line, { x: "tokens", y: "y", stroke: sheet.color("low"), strokeWidth: 2, clip: true }),
+      Plot.line(line, { x: "tokens", y: "y", stroke: sheet.color("low"), strokeWidth: 2 }),
       Plot.ruleX(points, { x: "trainTokens", y1: "low", y2: "high", strokeOpacity: 0.6, strokeWidth: 1.5 }),
       Plot.dot(points, { x: "trainTokens", y: "y", r: 4, fill: "currentColor" }),
       ...labelMarks(placeLabels(sheet, dots, area, [...whiskers, ...along]), size),

@@ -38,7 +38,13 @@ export function learningCurves(data: LearningCurves, options: FigureOptions = {}
   const taus = [...new Set(curves.map(({ tau }) => tau))];
   const colors = tauColors(taus);
   const room = labelRoom(sheet, taus.map(nameOf));
-  const size: Size = { height: sheet.narrow ? 320 : 400, top: 34, bottom: 46, left: 46, right: room };
+  const size: Size = {
+    height: Math.max(sheet.narrow ? 320 : 400, taus.length * sheet.lineHeight + 90),
+    top: 34,
+    bottom: 46,
+    left: 46,
+    right: room,
+  };
   const area = [size.top, size.height - size.bottom] as const;
   const most = ceiling(curves);
   const points = curves.flatMap(({ trial, tau, points: own }) =>

@@ -60,6 +60,7 @@ export function taskGains(data: TaskGains, options: FigureOptions = {}): Element
       return { ...own, y, color: colorOf(sheet, own.other, place) };
     }),
   );
+  const ticks = Math.max(2, Math.floor((sheet.width - size.left - right) / 70));
   const domain = domainOf(rows);
   const within = (value: number) => Math.min(Math.max(value, domain[0]), domain[1]);
   const hollow = (row: Row) => data.others.indexOf(row.other) === 1;
@@ -70,11 +71,11 @@ export function taskGains(data: TaskGains, options: FigureOptions = {}): Element
     marks: [
       ...title.marks(size),
       ...key.marks(size, title.height),
-      Plot.gridX({ ticks: sheet.narrow ? 4 : 8, strokeOpacity: 0.12 }),
+      Plot.gridX({ ticks, strokeOpacity: 0.12 }),
       Plot.ruleX([0], { strokeOpacity: 0.6 }),
       Plot.axisX({
         label: null,
-        ticks: sheet.narrow ? 4 : 8,
+        ticks,
         tickFormat: (value: number) => signed(value).replace(/\.0$/, ""),
       }),
       Plot.text(data.tasks, {
