@@ -11,7 +11,7 @@ import { gramIn, resultsOf, type SweepNumbers } from "./write-results.js";
 /** A sweep's numbers and where they are. */
 export interface StoredSweep extends SweepNumbers {
   folder: string;
-  /** Trials that have not ended; 0 once the sweep has. */
+  /** Trials that have not ended, or whose files are not here yet; 0 once the sweep has ended. */
   open: number;
 }
 
@@ -89,7 +89,8 @@ async function fromState(state: SweepState, folder: string): Promise<StoredSweep
     throw new BoraError("results_missing", `${done} of ${trials.length} trials of sweep ${state.sweepId} are done`, {
       hint: "there is something to report once one is; bora status shows where it stands",
     });
-  const open = trials.filter(({ state: { at } }) => at === "planned" || at === "queued" || at === "running").length;
+  const waits = new Set(["planned", "queued", "running"]);
+  const open = trials.filter(({ state: { at }, fetched }) => waits.has(at) || (at === "done" && !fetched)).length;
   return { folder, open: state.phase.at === "ended" ? 0 : open, ...(await resultsOf(state, folder)) };
 }
 
