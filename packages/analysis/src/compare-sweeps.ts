@@ -3,6 +3,7 @@ import { bitsPerCharacter } from "./bits-per-character.js";
 import { compareContrasts, type Comparison, type ContrastOptions } from "./contrast.js";
 import { heldOut, taskRates, type HeldOut } from "./held-out.js";
 import { holm } from "./holm.js";
+import { modelName } from "./model-name.js";
 import { mean } from "./resampling.js";
 import { compare } from "./tau-order.js";
 
@@ -228,13 +229,15 @@ function settings(sides: readonly SweepSide[]): SweepComparison["settings"] {
   const all = sides.map(
     ({ results }) =>
       new Map([
-        ["base model", results.model.name],
+        ["base model", modelName(results)],
         ["model hash", results.model.hash.slice(0, 12)],
         ["data hash", results.data.hash.slice(0, 12)],
         ...leaves(results.experiment),
       ]),
   );
-  const paths = [...new Set(all.flatMap((own) => [...own.keys()]))].filter((path) => path !== "name");
+  const paths = [...new Set(all.flatMap((own) => [...own.keys()]))].filter(
+    (path) => path !== "name" && !path.startsWith("model."),
+  );
   return paths
     .map((path) => ({ path, values: all.map((own) => own.get(path) ?? "") }))
     .filter(({ values }) => new Set(values).size > 1);

@@ -13,6 +13,7 @@ export { perplexityByTau } from "./perplexity-by-tau.js";
 export { learningCurvesOf } from "./learning-curves.js";
 export { findings, type Findings, type Evidence } from "./findings.js";
 export { describeFindings } from "./findings-words.js";
+export { modelName } from "./model-name.js";
 export { mappedTrial } from "./adapter-figures.js";
 export type * from "./figure-data.js";
 export {

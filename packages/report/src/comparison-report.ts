@@ -31,7 +31,7 @@ export function comparisonWords({ sweeps, differences, unpaired, unit }: SweepCo
     ),
     ...(unit === "bits per character"
       ? [
-          "Tokens differ between the sweeps, so all is in bits per character: perplexities of other tokens say nothing of each other.",
+          "Tokens or documents differ between the sweeps, so all is in bits per character: perplexities over other tokens say nothing of each other.",
         ]
       : []),
     "Each sweep stands at its own best tau, chosen on its own validation documents.",

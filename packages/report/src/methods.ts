@@ -1,3 +1,4 @@
+import { modelName } from "@bora/analysis";
 import { formatTau, parseExperiment, type ExperimentSpec, type SweepResults } from "@bora/contracts";
 import { count, source, total } from "./what-was-run.js";
 
@@ -51,7 +52,7 @@ export function methods(results: SweepResults): string[] {
     .toSorted(([a], [b]) => (a < b ? -1 : 1))
     .map(([name, version]) => `${name} ${version}`);
   return [
-    `We trained one ${adapters(experiment)} for each of ${data.tasks.length} tasks on the frozen model ${model.name} ` +
+    `We trained one ${adapters(experiment)} for each of ${data.tasks.length} tasks on the frozen model ${modelName(results)} ` +
       `(sha256 ${model.hash.slice(0, 12)}${precision}), under the hierarchical prior theta_d ~ N(Theta, I / tau) with tau in ` +
       `{${taus.join(", ")}} nats: tau = 0 trains every task alone, tau = inf trains one adapter for all (Eide and Frigessi, BoRA, NLDL 2025).`,
     `The data are ${source(experiment.data)} (sha256 ${data.hash.slice(0, 12)}), split ${split}: ${documents(results)}, cut to ` +

@@ -1,3 +1,4 @@
+import { modelName } from "@bora/analysis";
 import { parseExperiment, type ExperimentSpec, type SweepResults } from "@bora/contracts";
 import { html, type Html } from "./html.js";
 
@@ -43,7 +44,7 @@ export function whatWasRun(results: SweepResults): Html {
   return html`<dl>
     <dt>Model</dt>
     <dd>
-      ${results.model.name}, frozen${execution === null ? "" : `, in ${execution.dtype} (${execution.dtypeReason})`}.
+      ${modelName(results)}, frozen${execution === null ? "" : `, in ${execution.dtype} (${execution.dtypeReason})`}.
       ${float32Words(results)}
       <code>${results.model.hash}</code>
     </dd>

@@ -72,6 +72,43 @@ describe.each(names)("%s", (name) => {
   });
 });
 
+describe.each([860, 560, 340, 280])("sweeps against each other, %i pixels wide", (width) => {
+  const sweeps = ["shakespeare", "the same with rsLoRA and a long name", "another base"].map((label, place) => ({
+    ...{ label, sweepId: label, tau: 1e3, seeds: 1, tasks: 6, documents: 100, value: 2 - place, low: 1, high: 3 },
+    ...{ perplexity: 70, base: null, byTau: decades.map((tau, at) => ({ tau, value: 2 + 0.1 * place + 0.01 * at })) },
+  }));
+  const own = {
+    difference: -0.013,
+    low: -0.041,
+    high: 0.018,
+    p: 0.2,
+    pHolm: 0.2,
+    seeds: 1,
+    documents: 100,
+    tasks: 6,
+    leftOut: 0,
+  };
+  const differences = sweeps.slice(1).map(({ label }) => ({ ...own, label, method: "percentile" as const }));
+  const comparison = {
+    unit: "bits per character" as const,
+    sweeps,
+    differences,
+    unpaired: [],
+    tasks: [],
+    settings: [],
+  };
+
+  it.each([
+    ["by tau", figures.sweepsByTau, 'g[aria-label="line"] path', 3],
+    ["differences", figures.sweepDifferences, 'g[aria-label="dot"] circle', 2],
+  ])("%s: a mark each, no text over another or off the sheet", (_, definition, marks, count) => {
+    const svg = parsed(figureSvg(definition, comparison, { width }));
+    expect(svg.querySelectorAll(marks).length).toBeGreaterThanOrEqual(count);
+    expect(overlapping(textBoxes(svg))).toEqual([]);
+    expect(outside(textBoxes(svg), svg)).toEqual([]);
+  });
+});
+
 describe("what is drawn", () => {
   const data = madeUp(6, decades);
 

@@ -7,6 +7,9 @@ import { fitText } from "./text-width.js";
 const rowHeight = 30;
 const signed = (value: number): string => `${value > 0 ? "+" : value < 0 ? "−" : ""}${Math.abs(value).toFixed(3)}`;
 
+const words = ({ difference, low, high }: { difference: number; low: number; high: number }): string =>
+  `${signed(difference)} (${signed(low)} to ${signed(high)})`;
+
 /** Each sweep against the first, with its paired 95 % interval; left of 0 it is better. `differences` must hold one. */
 export function sweepDifferences({ sweeps, differences, unit }: SweepComparison, options: FigureOptions = {}): Element {
   const sheet = sheetOf(options);
@@ -21,11 +24,12 @@ export function sweepDifferences({ sweeps, differences, unit }: SweepComparison,
     top: title.height,
     bottom: 28,
     left,
-    right: sheet.narrow ? 14 : 170,
+    right: sheet.narrow ? 14 : Math.ceil(Math.max(...differences.map((own) => sheet.textWidth(words(own))))) + 14,
   };
   const ends = [0, ...differences.flatMap(({ low, high }) => [low, high])];
   const air = 0.06 * (Math.max(...ends) - Math.min(...ends) || 1);
   const domain: [number, number] = [Math.min(...ends) - air, Math.max(...ends) + air];
+  const ticks = Math.max(2, Math.floor((sheet.width - size.left - size.right) / 80));
   const y = (_: unknown, row: number) => row + 0.5;
   return draw(sheet, size, {
     ariaLabel: "Differences between sweeps, with intervals",
@@ -33,9 +37,9 @@ export function sweepDifferences({ sweeps, differences, unit }: SweepComparison,
     y: { type: "linear", domain: [differences.length, 0], axis: null },
     marks: [
       ...title.marks(size),
-      Plot.gridX({ ticks: sheet.narrow ? 4 : 8, strokeOpacity: 0.12 }),
+      Plot.gridX({ ticks, strokeOpacity: 0.12 }),
       Plot.ruleX([0], { strokeOpacity: 0.6 }),
-      Plot.axisX({ label: null, ticks: sheet.narrow ? 4 : 8 }),
+      Plot.axisX({ label: null, ticks }),
       Plot.text(differences, {
         x: domain[0],
         y,
@@ -49,7 +53,7 @@ export function sweepDifferences({ sweeps, differences, unit }: SweepComparison,
         ? null
         : Plot.text(differences, {
             ...{ x: domain[1], y, dx: 10, textAnchor: "start" },
-            text: ({ difference, low, high }) => `${signed(difference)} (${signed(low)} to ${signed(high)})`,
+            text: words,
           }),
     ],
   });

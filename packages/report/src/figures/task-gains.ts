@@ -14,6 +14,8 @@ interface Row extends GainAgainst {
 const signed = (value: number): string =>
   `${value > 0 ? "+" : value < 0 ? "−" : ""}${Math.abs(value).toFixed(Math.abs(value) < 10 ? 1 : 0)}`;
 
+const words = ({ percent, low, high }: GainAgainst): string => `${signed(percent)} (${signed(low)} to ${signed(high)})`;
+
 const colorOf = (sheet: Sheet, other: number, place: number): string =>
   sheet.color(other === 0 || (other !== Infinity && place === 0) ? "low" : "high");
 
@@ -44,7 +46,8 @@ export function taskGains(data: TaskGains, options: FigureOptions = {}): Element
   const title = heading(sheet, [
     `% of test perplexity, with 95 % intervals; left of 0, τ = ${formatTau(data.tau)} is better`,
   ]);
-  const right = sheet.narrow ? 14 : 150;
+  const numbers = data.tasks.flatMap(({ against }) => against.map((own) => sheet.textWidth(words(own))));
+  const right = sheet.narrow ? 14 : Math.ceil(Math.max(...numbers)) + 14;
   const top = title.height + key.height;
   const size: Size = {
     height: top + data.tasks.length * perTask + 26,
@@ -101,7 +104,7 @@ export function taskGains(data: TaskGains, options: FigureOptions = {}): Element
         ? null
         : Plot.text(rows, {
             ...{ x: domain[1], y: "y", dx: 10, textAnchor: "start", fill: "color" },
-            text: (row: Row) => `${signed(row.percent)} (${signed(row.low)} to ${signed(row.high)})`,
+            text: words,
           }),
     ],
   });
