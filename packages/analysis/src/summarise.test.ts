@@ -194,9 +194,13 @@ describe("the tables", () => {
         [trial(Infinity, { seed: 1 }), 3.4, 3.4],
       ]),
     );
+    const none = { learning: { steps: [], natsPerToken: [] }, taskBestSteps: [], distances: null };
     const rows = compareTaus({
       ...results,
-      trials: [...results.trials, { ...trial(7, { state: "failed" }), validation: null, test: null, priorMean: null }],
+      trials: [
+        ...results.trials,
+        { ...trial(7, { state: "failed" }), ...none, validation: null, test: null, priorMean: null },
+      ],
     });
     expect(rows.map(({ tau, seeds }) => [tau, seeds])).toEqual([
       [0, 2],

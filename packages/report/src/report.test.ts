@@ -149,12 +149,12 @@ const htmlOf = (of: SweepResults, open = 0) => reportHtml(of, findings(of, evide
 
 describe("report.html", () => {
   const pageOf = (of: SweepResults) => parseHTML(htmlOf(of)).document;
-  const tables = (of: SweepResults) =>
+  const tables = (of: SweepResults): Record<string, string[][]> =>
     Object.fromEntries(
       [...pageOf(of).querySelectorAll("table")].map((table) => [
         table.parentElement?.getAttribute("aria-label") ?? "",
         [...table.querySelectorAll("tbody tr")].map((row) =>
-          [...row.querySelectorAll("td")].map((cell) => cell.textContent),
+          [...row.querySelectorAll("td")].map((cell) => cell.textContent ?? ""),
         ),
       ]),
     );

@@ -2,6 +2,50 @@ import type { Findings } from "@bora/analysis";
 
 const wave = (seed: number): number => Math.sin(seed * 12.9898) * 0.5 + Math.sin(seed * 4.1414) * 0.5;
 
+/** What is drawn of the adapters themselves. */
+function ofAdapters(
+  names: readonly string[],
+  tokens: readonly number[],
+  taus: readonly number[],
+  best: number,
+): Pick<Findings, "distances" | "bestSteps" | "map"> {
+  return {
+    distances: {
+      ...{ tau: best, control: true, priorMean: 1, rank: { distance: 0.9, ratio: null } },
+      tasks: names.map((name, task) => {
+        const independent = 1 + 0.2 * Math.sqrt(tokens[task] ?? 0);
+        const distance = independent * (0.3 + 0.1 * wave(task));
+        return {
+          name,
+          trainTokens: tokens[task] ?? 0,
+          distance,
+          independent,
+          ratio: distance / independent,
+          change: 1,
+        };
+      }),
+    },
+    bestSteps: {
+      ...{ taus: [...new Set([taus[0] ?? 0, best, taus.at(-1) ?? 0])], lastStep: 400 },
+      points: names.map((name, task) => ({
+        name,
+        trainTokens: tokens[task] ?? 0,
+        tau: best,
+        step: 25 * (1 + (task % 16)),
+      })),
+    },
+    map: {
+      ...{ tau: best, seed: 0, explained: [0.5, 0.2] as [number, number] },
+      points: names.map((name, task) => ({
+        name,
+        trainTokens: tokens[task] ?? 0,
+        x: wave(task + 0.3),
+        y: wave(task + 9.1),
+      })),
+    },
+  };
+}
+
 /** What figures show of a sweep with so many tasks, at these taus; made up, the same every time. */
 export function madeUp(tasks: number, taus: readonly number[]): Findings & { trends: [Findings["trends"][number]] } {
   const names = Array.from(
@@ -60,21 +104,6 @@ export function madeUp(tasks: number, taus: readonly number[]): Findings & { tre
         })),
       },
     ],
-    distances: {
-      ...{ tau: best, control: true, priorMean: 1, rank: { distance: 0.9, ratio: null } },
-      tasks: names.map((name, task) => {
-        const independent = 1 + 0.2 * Math.sqrt(tokens[task] ?? 0);
-        const distance = independent * (0.3 + 0.1 * wave(task));
-        return {
-          name,
-          trainTokens: tokens[task] ?? 0,
-          distance,
-          independent,
-          ratio: distance / independent,
-          change: 1,
-        };
-      }),
-    },
     heat: {
       ...{ taus: [...taus], best },
       tasks: names.map((name, task) => ({
@@ -84,24 +113,7 @@ export function madeUp(tasks: number, taus: readonly number[]): Findings & { tre
           .filter((_, place) => (task + place) % 11 !== 10), // missing trials
       })),
     },
-    bestSteps: {
-      ...{ taus: [...new Set([taus[0] ?? 0, best, taus.at(-1) ?? 0])], lastStep: 400 },
-      points: names.map((name, task) => ({
-        name,
-        trainTokens: tokens[task] ?? 0,
-        tau: best,
-        step: 25 * (1 + (task % 16)),
-      })),
-    },
-    map: {
-      ...{ tau: best, seed: 0, explained: [0.5, 0.2] as [number, number] },
-      points: names.map((name, task) => ({
-        name,
-        trainTokens: tokens[task] ?? 0,
-        x: wave(task + 0.3),
-        y: wave(task + 9.1),
-      })),
-    },
+    ...ofAdapters(names, tokens, taus, best),
     ...{ choice: null, contrasts: [], bits: [] },
   };
 }

@@ -2,7 +2,7 @@ import type { SweepComparison } from "@bora/analysis";
 import * as Plot from "@observablehq/plot";
 import { endLabels, labelRoom } from "./end-labels.js";
 import { heading } from "./heading.js";
-import { draw, sheetOf, type FigureOptions, type Size } from "./sheet.js";
+import { draw, sheetOf, type FigureOptions, type Sheet, type Size } from "./sheet.js";
 import { readableTicks, tauAxis } from "./tau-axis.js";
 
 const lookOf = [
@@ -11,6 +11,14 @@ const lookOf = [
   { accent: "high", dash: "6 3" },
   { accent: "mark", dash: "2 3" },
 ] as const;
+
+/** What every sweep reached at its taus, and how its line looks. */
+const pointsOf = (sheet: Sheet, sweeps: SweepComparison["sweeps"]) =>
+  sweeps.flatMap(({ label, tau, byTau }, place) => {
+    const { accent, dash } = lookOf[place % lookOf.length] ?? lookOf[0];
+    const color = accent === null ? "currentColor" : sheet.color(accent);
+    return byTau.map((point) => ({ place, label, color, dash, best: point.tau === tau, ...point }));
+  });
 
 /** A line a sweep: what it reached on its own test documents at each tau, its best (by validation) as a dot. */
 export function sweepsByTau({ sweeps, unit }: SweepComparison, options: FigureOptions = {}): Element {
@@ -35,11 +43,7 @@ export function sweepsByTau({ sweeps, unit }: SweepComparison, options: FigureOp
   const domain: [number, number] = [left - margin, right + margin];
   const widest = Math.max(...axis.flatMap(({ label }) => label.split("\n").map(sheet.textWidth)));
   const shown = readableTicks(axis, ((widest + 8) * (domain[1] - domain[0])) / (sheet.width - size.left - size.right));
-  const points = sweeps.flatMap(({ label, tau, byTau }, place) => {
-    const { accent, dash } = lookOf[place % lookOf.length] ?? lookOf[0];
-    const color = accent === null ? "currentColor" : sheet.color(accent);
-    return byTau.map((point) => ({ place, label, color, dash, best: point.tau === tau, ...point }));
-  });
+  const points = pointsOf(sheet, sweeps);
   const values = points.map(({ value }) => value);
   const air = 0.08 * (Math.max(...values) - Math.min(...values) || Math.abs(values[0] ?? 1) || 1);
   const range: [number, number] = [Math.min(...values) - air, Math.max(...values) + air];
