@@ -72,9 +72,10 @@ export function findings(results: SweepResults, evidence: Evidence | null): Find
   const [validation, test] = [scored(results, documents, "validation"), scored(results, documents, "test")];
   const tau = results.best?.tau;
   const known = tau !== undefined && test?.runs.some((run) => run.tau === tau) ? { tau, test } : null;
-  const perplexity = perplexityByTau(results, test);
   const mapped = mappedTrial(results);
   const others = known === null ? [] : [...new Set(known.test.runs.map((run) => run.tau))].filter((own) => own !== tau);
+  const contrasts = known === null ? [] : contrastTaus(known.test, known.tau, others);
+  const perplexity = perplexityByTau(results, test, contrasts);
   return {
     perplexity,
     curves: learningCurvesOf(results),
@@ -85,7 +86,7 @@ export function findings(results: SweepResults, evidence: Evidence | null): Find
     bestSteps: bestSteps(results),
     map: mapped === null || evidence?.gram == null ? null : adapterPicture(results, mapped, evidence.gram),
     choice: (validation && test && chooseTau(validation, test)) ?? null,
-    contrasts: known === null ? [] : contrastTaus(known.test, known.tau, others),
+    contrasts,
     bits: bitsOf(results, documents),
   };
 }

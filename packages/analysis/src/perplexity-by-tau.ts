@@ -2,7 +2,7 @@ import type { SweepResults } from "@bora/contracts";
 import { compare } from "./tau-order.js";
 import type { PerplexityByTau } from "./figure-data.js";
 import type { HeldOut } from "./held-out.js";
-import { contrastTaus } from "./tau-contrasts.js";
+import { contrastTaus, type TauContrast } from "./tau-contrasts.js";
 import { compareTaus } from "./tau-comparison.js";
 
 /** Each task's test perplexity at each tau that has finished trials, seeds averaged in nats; tasks in their order. */
@@ -26,15 +26,19 @@ function taskLines(results: SweepResults): PerplexityByTau["tasks"] {
 
 /**
  * Test perplexity against tau; the band of a tau is the 95 % interval of its paired difference to the best tau, none at
- * the best. Without `test` there are no bands. Null while no trial is done.
+ * the best. Without `test` there are no bands; `known`: the best tau against every other, where that is at hand. Null while no trial is done.
  */
-export function perplexityByTau(results: SweepResults, test: HeldOut | null): PerplexityByTau | null {
+export function perplexityByTau(
+  results: SweepResults,
+  test: HeldOut | null,
+  known?: readonly TauContrast[],
+): PerplexityByTau | null {
   const best = results.best?.tau ?? null;
   const rows = compareTaus(results);
   const finished = rows.flatMap(({ tau, macroTest }) => (macroTest === null ? [] : [{ tau, perplexity: macroTest }]));
   if (finished.length === 0) return null;
   const others = finished.map(({ tau }) => tau).filter((tau) => tau !== best);
-  const contrasts = test === null || best === null ? [] : contrastTaus(test, best, others);
+  const contrasts = known ?? (test === null || best === null ? [] : contrastTaus(test, best, others));
   const bandOf = (tau: number, perplexity: number): [number, number] | null => {
     if (tau === best && contrasts.length > 0) return [perplexity, perplexity];
     const own = contrasts.find(({ other, standardError }) => other === tau && Number.isFinite(standardError));
