@@ -22,7 +22,7 @@ const layers = Object.entries(arrows).map(([name, allowed]) => ({
       {
         patterns: [
           {
-            regex: `^@bora/(?!(${[...allowed, "-"].join("|")})$)`,
+            regex: `^@bora/(?!(${[...allowed, "-"].join("|")})(/|$))`,
             message: `${name} may import: ${allowed.join(", ") || "no package"}`,
           },
           { regex: "^(\\.\\./)+[^/]+/src", message: "import another package by its name" },

@@ -7,9 +7,10 @@ const packages = fileURLToPath(new URL("packages/", import.meta.url));
 // Tests read the sources of every package, so that no build is needed and a failure points into the source.
 export default defineConfig({
   resolve: {
-    alias: Object.fromEntries(
-      readdirSync(packages).map((name) => [`@bora/${name}`, `${packages}${name}/src/index.ts`]),
-    ),
+    alias: readdirSync(packages).flatMap((name) => [
+      { find: new RegExp(`^@bora/${name}$`), replacement: `${packages}${name}/src/index.ts` },
+      { find: new RegExp(`^@bora/${name}/(.+)$`), replacement: `${packages}${name}/src/$1.ts` },
+    ]),
   },
   test: {
     include: ["**/*.test.ts"],

@@ -16,6 +16,6 @@ export {
   decodeControlEvent,
   controlStream,
 } from "./control-event.js";
-export { SweepResults, TrialResult, SplitResult, EndComparison, type DocumentRow } from "./results.js";
+export { SweepResults, TrialResult, TrialDistances, SplitResult, EndComparison, type DocumentRow } from "./results.js";
 export { runBase, type RunBase } from "./to-proto.js";
 export * as wire from "./wire.js";

@@ -41,6 +41,8 @@ test("the surface: commands, arguments, options", () => {
       "plan | --spec <file> | --taus <list> | --set <path=value> | --out <folder> | --trainers <file> | --json",
       "status | [sweep] | --out <folder> | --trainers <file> | --json",
       "results | [sweep] | --out <folder> | --trainers <file> | --json",
+      "compare | [sweeps...] | --out <folder> | --trainers <file> | --json | --to <folder>",
+      "report | [sweep] | --out <folder> | --trainers <file> | --json | --to <folder>",
       "pause | [sweep] | --out <folder> | --trainers <file> | --json",
       "resume | [sweep] | --out <folder> | --trainers <file> | --json",
       "drain | [sweep] | --out <folder> | --trainers <file> | --json",
@@ -69,6 +71,11 @@ describe("exit code 2, with one error and a hint", () => {
     ["retry of nothing", ["retry"], /^error usage: retry was told 0 ways which trials/],
     ["retry told twice", ["retry", "--failed", "--lost"], /^error usage: retry was told 2 ways which trials/],
     ["a sweep that is not there", ["results", "none"], /^error sweep_unknown: /],
+    ["a report of no sweep", ["report"], /^error sweep_unknown: /],
+    ["a report of a sweep that is not there", ["report", "none"], /^error sweep_unknown: .* holds no sweep none/],
+    ["a report of a folder without results", ["report", "."], /^error results_missing: .* without results\.json/],
+    ["a comparison with nothing", ["compare", "."], /^error usage: compare was given 1 sweep; expected two or more/],
+    ["a comparison of a sweep that is not there", ["compare", "a", "b"], /^error sweep_unknown: /],
     ["draining nothing", ["drain"], /^error sweep_unknown: /],
   ])("%s", async (_name, argv, message) => {
     await writeFile(join(cwd, "tiny.yaml"), experiment);

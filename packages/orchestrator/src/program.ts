@@ -39,6 +39,10 @@ export interface RetryOptions extends OutOptions {
   code?: string;
 }
 
+export interface ReportOptions extends OutOptions {
+  to?: string;
+}
+
 type Done = (exit: ExitName) => void;
 
 function addSweepCommands(program: Command, terminal: Terminal, done: Done): void {
@@ -65,6 +69,18 @@ function addReadCommands(program: Command, terminal: Terminal, done: Done): void
       done(await (await import("./commands/results.js")).results(sweepId, options, terminal));
     },
   );
+  withOut(program.command("compare <sweeps...>"))
+    .description("two or more sweeps against the first: ids of --out, or paths of results folders")
+    .option("--to <folder>", "where to write; comparison-<ids> in --out when left out")
+    .action(async (sweeps: string[], options: ReportOptions) => {
+      done(await (await import("./commands/compare.js")).compare(sweeps, options, terminal));
+    });
+  withOut(program.command("report [sweep]"))
+    .description("figures, tables and a page of a sweep, the newest when none is named; a path names a results folder")
+    .option("--to <folder>", "where to write; the sweep's own folder when left out")
+    .action(async (sweep: string | undefined, options: ReportOptions) => {
+      done(await (await import("./commands/report.js")).report(sweep, options, terminal));
+    });
 }
 
 function addVerbs(program: Command, terminal: Terminal, done: Done): void {

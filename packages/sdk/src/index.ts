@@ -14,3 +14,6 @@ export { SweepEvent, encodeSweepEvent, decodeSweepEvent } from "./sweep-event.js
 export { packMemory } from "@bora/scheduler";
 export { compareResults, type Comparison } from "./compare.js";
 export * as controllerApi from "./controller-api.js";
+export { type SweepPlace, type StoredSweep, readPlace } from "./read-sweep.js";
+export { reportSweep, type SweepReport } from "./report-sweep.js";
+export { compareStoredSweeps, type WrittenComparison } from "./compare-stored-sweeps.js";
