@@ -16,7 +16,7 @@ export async function placeOf(named: string | undefined, dir: string, terminal: 
   if (folder !== null && existsSync(join(dirname(folder), "bora.sqlite")))
     return { dir: dirname(folder), sweepId: basename(folder) }; // of another --out, ended or not
   if (folder !== null && existsSync(folder)) return { folder };
-  await using lab = await openLab(labFolder(options, terminal));
+  await using lab = await openLab({ dir });
   const { sweepId } = await chooseSweep(lab, named, dir);
   return { dir, sweepId };
 }
