@@ -13,3 +13,5 @@ export { SweepEvent, encodeSweepEvent, decodeSweepEvent } from "./sweep-event.js
 export { packMemory } from "@bora/scheduler";
 export { compareResults, type Comparison } from "./compare.js";
 export * as controllerApi from "./controller-api.js";
+export { GenerateRequest, GeneratedPiece, TextSource, type GenerateOptions } from "./generate-request.js";
+export { type Exported, type ExportedAdapter, type ExportRequest } from "./export/export-request.js";

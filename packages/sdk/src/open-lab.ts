@@ -4,7 +4,7 @@ import type { wire } from "@bora/contracts";
 import type { Placer } from "@bora/placement";
 import { systemClock } from "@bora/scheduler";
 import { openStore } from "@bora/store";
-import type { ConnectTrainer } from "@bora/trainer-client";
+import type { ConnectTextTrainer, ConnectTrainer } from "@bora/trainer-client";
 import { FolderLab } from "./folder-lab.js";
 import { withTrainer } from "./inspect.js";
 import type { LabParts } from "./lab-parts.js";
@@ -21,6 +21,8 @@ export type LabOptions = { dir: string; leaseMs?: number } | { url: string; toke
 /** What loads when it is needed: looking at a finished sweep starts no process and loads no network code. */
 const connectTrainer: ConnectTrainer = async (address, signal) =>
   (await import("@bora/trainer-client")).connectTrainer(address, signal);
+const connectTextTrainer: ConnectTextTrainer = async (address, signal) =>
+  (await import("@bora/trainer-client")).connectTextTrainer(address, signal);
 
 async function openPlacer(dir: string): Promise<Placer> {
   const [{ localPlacer, pythonTrainer }, python] = await Promise.all([import("@bora/placement"), findPython()]);
@@ -36,6 +38,7 @@ function localParts(dir: string, leaseMs: number): LabParts {
     openWriter: () => openStore({ dir, mode: "write" }),
     placer: () => (placer ??= openPlacer(dir)),
     connectTrainer,
+    connectTextTrainer,
     clock: systemClock,
     freeMemoryBytes: () => process.availableMemory(),
     writeResults: async (state, folder) => (await import("./write-results.js")).writeResults(state, folder),
