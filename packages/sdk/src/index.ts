@@ -15,3 +15,4 @@ export { compareResults, type Comparison } from "./compare.js";
 export * as controllerApi from "./controller-api.js";
 export { GenerateRequest, GeneratedPiece, TextSource, type GenerateOptions } from "./generate-request.js";
 export { type Exported, type ExportedAdapter, type ExportRequest } from "./export/export-request.js";
+export { chooseSources, type ChosenSources, type SourceChoice } from "./choose-sources.js";
