@@ -12,6 +12,8 @@ async function* linesOf(pieces: AsyncIterator<GeneratedPiece>, first: IteratorRe
   } catch (thrown) {
     const { code, message, hint } = toBoraError(thrown);
     yield line({ error: { code, message, hint } });
+  } finally {
+    await pieces.return?.();
   }
 }
 

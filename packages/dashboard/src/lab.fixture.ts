@@ -1,5 +1,13 @@
 import { BoraError } from "@bora/contracts";
-import type { GeneratedPiece, GenerateRequest, Lab, SweepCommand, SweepEvent, SweepHandle, SweepOutcome } from "@bora/sdk";
+import type {
+  GeneratedPiece,
+  GenerateRequest,
+  Lab,
+  SweepCommand,
+  SweepEvent,
+  SweepHandle,
+  SweepOutcome,
+} from "@bora/sdk";
 
 export const sweepId = "tiny-0123abcd";
 
@@ -69,13 +77,21 @@ export class ScriptedSweep implements SweepHandle {
 const unknown = (what: string) =>
   new BoraError("sweep_unknown", `no sweep ${what}`, { hint: "bora status lists the sweeps" });
 
+/** How many texts were begun, and how many came to an end of any kind. */
+export const texts = { begun: 0, ended: 0 };
+
 /** Says the prompt once a token; "broken" breaks after two, "refused" at once. */
-export async function* scriptedTexts({ prompt, maxTokens }: GenerateRequest): AsyncGenerator<GeneratedPiece> {
-  for (let token = 1; token <= maxTokens; token += 1) {
-    if (prompt === "refused" || (prompt === "broken" && token > 2))
-      throw new BoraError("prompt_too_long", "the prompt has 9 tokens, the context 8", { hint: "shorten it" });
-    await new Promise((resolve) => setImmediate(resolve));
-    yield { source: 0, text: prompt, done: token === maxTokens ? "length" : null };
+async function* scriptedTexts({ prompt, maxTokens }: GenerateRequest): AsyncGenerator<GeneratedPiece> {
+  texts.begun += 1;
+  try {
+    for (let token = 1; token <= maxTokens; token += 1) {
+      if (prompt === "refused" || (prompt === "broken" && token > 2))
+        throw new BoraError("prompt_too_long", "the prompt has 9 tokens, the context 8", { hint: "shorten it" });
+      await new Promise((resolve) => setImmediate(resolve));
+      yield { source: 0, text: prompt, done: token === maxTokens ? "length" : null };
+    }
+  } finally {
+    texts.ended += 1;
   }
 }
 

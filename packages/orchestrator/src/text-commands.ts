@@ -65,7 +65,9 @@ Each has a model card, README.md. Nothing is written unless all of it is.
 
 /** generate and export: what one does with models that are trained. */
 export function addTextCommands(program: Command, terminal: Terminal, done: Done): void {
-  withChoice(program.command("generate [sweep]").description("continue a prompt by base, Theta and tasks, side by side"))
+  withChoice(
+    program.command("generate [sweep]").description("continue a prompt by base, Theta and tasks, side by side"),
+  )
     .option("--base", "the base model without an adapter")
     .option("--adapter <folder>", "any LoRA adapter in PEFT's format on the same base; may be repeated", collect)
     .option("--prompt <text>", "what the texts begin with")
@@ -81,7 +83,9 @@ export function addTextCommands(program: Command, terminal: Terminal, done: Done
     });
   withChoice(program.command("export [sweep]").description("write adapters for use elsewhere, with model cards"))
     .option("--to <folder>", "where; it must not be there yet")
-    .addOption(new Option("--format <format>", "of what is written").choices(["peft", "merged", "vllm"]).default("peft"))
+    .addOption(
+      new Option("--format <format>", "of what is written").choices(["peft", "merged", "vllm"]).default("peft"),
+    )
     .addOption(
       new Option("--dtype <dtype>", "of merged weights; auto: as the base is stored")
         .choices(["auto", "float32", "bfloat16"])

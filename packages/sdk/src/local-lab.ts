@@ -110,9 +110,13 @@ export class LocalLab implements Lab {
 
   async *generate(request: GenerateRequest, options: GenerateOptions = {}): AsyncGenerator<GeneratedPiece> {
     if (this.current !== null)
-      throw new BoraError("busy", `${this.currentId ?? "a sweep"} trains here: a second model would not fit beside it`, {
-        hint: "wait for its end, or stop it at a checkpoint with bora drain",
-      });
+      throw new BoraError(
+        "busy",
+        `${this.currentId ?? "a sweep"} trains here: a second model would not fit beside it`,
+        {
+          hint: "wait for its end, or stop it at a checkpoint with bora drain",
+        },
+      );
     yield* this.texts.generate(request, options);
   }
 

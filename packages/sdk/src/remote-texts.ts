@@ -40,7 +40,10 @@ export async function* remoteTexts(
     }
   } catch (thrown) {
     if (options.signal?.aborted !== true || thrown instanceof BoraError) throw thrown;
-    throw new BoraError("interrupted", "the texts were given up", { hint: "run the same command again", cause: thrown });
+    throw new BoraError("interrupted", "the texts were given up", {
+      hint: "run the same command again",
+      cause: thrown,
+    });
   } finally {
     left.abort();
   }

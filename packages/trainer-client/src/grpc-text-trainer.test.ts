@@ -8,7 +8,10 @@ import { rich, ScriptedTrainer, sha256, token } from "./scripted-trainer.fixture
 import type { TextTrainer } from "./text-trainer.js";
 
 const none = new AbortController().signal;
-const request = wire.GenerateRequest.fromPartial({ prompt: "so", adapters: [{ source: { $case: "base", base: true } }] });
+const request = wire.GenerateRequest.fromPartial({
+  prompt: "so",
+  adapters: [{ source: { $case: "base", base: true } }],
+});
 const said = (text: string) => wire.GenerateResponse.fromPartial({ text });
 const listed = (files: Record<string, Buffer>) => [
   wire.MergeResponse.fromPartial({
@@ -70,8 +73,17 @@ describe("a merged model over gRPC", () => {
   const merge = () => trainer.merge(wire.MergeRequest.fromPartial({ folder: "/a" }), folder, none);
 
   it("arrives file by file, however its bytes are cut", async () => {
-    const files = { "model.safetensors": Buffer.from("0123456789"), empty: Buffer.alloc(0), "config.json": Buffer.from("{}") };
-    script.merged = [...listed(files), chunk(Buffer.from("0123")), chunk(Buffer.from("456789{")), chunk(Buffer.from("}"))];
+    const files = {
+      "model.safetensors": Buffer.from("0123456789"),
+      empty: Buffer.alloc(0),
+      "config.json": Buffer.from("{}"),
+    };
+    script.merged = [
+      ...listed(files),
+      chunk(Buffer.from("0123")),
+      chunk(Buffer.from("456789{")),
+      chunk(Buffer.from("}")),
+    ];
     expect(await merge()).toEqual(Object.keys(files));
     for (const [name, bytes] of Object.entries(files)) expect(await readFile(join(folder, name))).toEqual(bytes);
   });

@@ -43,7 +43,8 @@ export async function exportSweep(
 ): Promise<ExitName> {
   const dir = outFolder(options, terminal);
   const left = new AbortController();
-  const leave = () => left.abort(new BoraError("interrupted", "the export was stopped", { hint: "nothing is left of it" }));
+  const leave = () =>
+    left.abort(new BoraError("interrupted", "the export was stopped", { hint: "nothing is left of it" }));
   using _signals = listenForInterrupts({ onFirst: leave, onSecond: leave });
   await using lab = await openLab({ dir });
   const request = requestOf("", options, terminal);

@@ -13,7 +13,6 @@ const gap = 3;
 const pad = (text: string, width: number): string => text + " ".repeat(Math.max(0, width - stringWidth(text)));
 
 /** A terminal obeys control characters, and a model may write any. */
-// eslint-disable-next-line no-control-regex -- those are meant
 const harmless = (text: string): string => text.replace(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/g, " ");
 
 /** A section as lines of at most `width` columns: its label, then the prompt and what follows it. */

@@ -38,7 +38,8 @@ export async function appearing<T>(folder: string, fill: (beside: string) => Pro
   const parent = dirname(folder);
   const prefix = `.${basename(folder)}.unfinished-`;
   await mkdir(parent, { recursive: true });
-  for (const name of await readdir(parent)) // of a process that was killed
+  for (const name of await readdir(parent))
+    // of a process that was killed
     if (name.startsWith(prefix)) await rm(join(parent, name), { recursive: true, force: true });
   const beside = await mkdtemp(join(parent, prefix));
   try {

@@ -117,7 +117,8 @@ function loading({ results, format, dtype }: CardFacts): string {
 }
 
 function licence({ license, baseLicense }: CardFacts): string {
-  const own = license === null ? "None was stated for these weights." : `These weights: ${license}, as their maker said.`;
+  const own =
+    license === null ? "None was stated for these weights." : `These weights: ${license}, as their maker said.`;
   const base =
     baseLicense === null
       ? "The licence of the base model is not known here: its files do not say. Look it up before you pass this on; it may bind what is derived from it."
@@ -129,10 +130,11 @@ function licence({ license, baseLicense }: CardFacts): string {
 export function modelCard(facts: CardFacts, chosen: ChosenAdapter): string {
   const { entry } = chosen;
   const count = facts.results.data.tasks.length;
+  const others = count === 2 ? "1 other task" : `${count - 1} other tasks`;
   const what =
     entry.task === null
       ? `Theta, the mean of the prior over the adapters of ${count} tasks: what the tasks have in common, and where to start for one that is new.`
-      : `A LoRA adapter for the task "${plain(entry.task)}", trained together with those of ${count - 1} other tasks under a Gaussian prior of precision tau around their common mean Theta (BoRA).`;
+      : `A LoRA adapter for the task "${plain(entry.task)}", trained together with those of ${others} under a Gaussian prior of precision tau around their common mean Theta (BoRA).`;
   const title = entry.task === null ? "Theta" : plain(entry.task);
   return `${[
     frontMatter(facts),
