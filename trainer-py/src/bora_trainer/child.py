@@ -96,6 +96,9 @@ def devices(job: Job, request: bytes, stop: Stop) -> Iterator[Message]:
 
 def generate(job: Job, request: bytes, stop: Stop) -> Iterator[Message]:
     """GenerateResponses; see generate.py."""
+    # Before torch is imported: a token is hundreds of short parallel regions, and threads that spin between them keep
+    # the processor from each other where others work beside: 85 ms a token instead of 2,900 (docs/log.md).
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from bora_trainer.generate import TextRequest
 
     yield from _writer().write(TextRequest.from_proto(trainer_pb2.GenerateRequest.FromString(request)), stop)

@@ -17,7 +17,7 @@ test.each([20, 79, 80, 120])("sections fit into %i columns", (columns) => {
 
 test("what a model writes cannot command the terminal", () => {
   const [, , text = ""] = sectionLines([section("\u001b[2Jbase", "\u001b[31mred\u0007\u009b1m")], "", 80);
-  expect(text).not.toMatch(/[\u001b\u0007\u009b]/);  
+  expect(text).not.toMatch(/[\u001b\u0007\u009b]/);
 });
 
 test("no section at all is no line", () => {
