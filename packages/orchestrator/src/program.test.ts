@@ -49,6 +49,8 @@ test("the surface: commands, arguments, options", () => {
       "cancel | [sweep] | --out <folder> | --trainers <file> | --json",
       "retry | [trials...] | --out <folder> | --trainers <file> | --json | --sweep <id> | --failed | --lost | --missing | --code <code>",
       "certs | --to <folder> | --host <name> | --days <number> | --json",
+      "generate | [sweep] | --out <folder> | --trainers <file> | --json | --task <name> | --tau <tau> | --trial <id> | --prior-mean | --base | --adapter <folder> | --prompt <text> | --prompt-file <file> | --seed <n> | --max-tokens <n> | --temperature <t> | --top-p <p> | --top-k <k>",
+      "export | [sweep] | --out <folder> | --trainers <file> | --json | --task <name> | --tau <tau> | --trial <id> | --prior-mean | --to <folder> | --format <format> | --dtype <dtype> | --license <id> | --force",
       "doctor | --spec <file> | --taus <list> | --set <path=value> | --out <folder> | --trainers <file> | --json",
     ]
   `);
@@ -77,6 +79,15 @@ describe("exit code 2, with one error and a hint", () => {
     ["a comparison with nothing", ["compare", "."], /^error usage: compare was given 1 sweep; expected two or more/],
     ["a comparison of a sweep that is not there", ["compare", "a", "b"], /^error sweep_unknown: /],
     ["draining nothing", ["drain"], /^error sweep_unknown: /],
+    ["texts of no prompt", ["generate"], /^error usage: no prompt given/],
+    ["texts of two", ["generate", "--prompt", "a", "--prompt-file", "b"], /^error usage: two prompts given/],
+    ["a prompt that is not there", ["generate", "--prompt-file", "none.txt"], /^error data_missing: .*none\.txt/],
+    ["a temperature below 0", ["generate", "--temperature", "-1"], /expected a number from 0 to 100/],
+    ["half a token", ["generate", "--max-tokens", "0.5"], /expected a whole number from 1/],
+    ["texts of nothing", ["generate", "--prompt", "a"], /^error sweep_unknown: /],
+    ["an export to nowhere", ["export"], /^error usage: no folder to write to/],
+    ["an export of nothing", ["export", "--to", "x"], /^error sweep_unknown: /],
+    ["an export of another format", ["export", "--format", "onnx"], /Allowed choices are peft, merged, vllm/],
   ])("%s", async (_name, argv, message) => {
     await writeFile(join(cwd, "tiny.yaml"), experiment);
     const { code, out, err } = await run(...argv);

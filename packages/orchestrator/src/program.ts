@@ -3,10 +3,11 @@ import type { CertsOptions } from "./commands/certs.js";
 import { exitCodes, type ExitName } from "./exit-codes.js";
 import type { ExperimentOptions, OutOptions } from "./options.js";
 import type { Terminal } from "./terminal.js";
+import { addTextCommands } from "./text-commands.js";
 
 const collect = (value: string, before: string[]): string[] => [...before, value];
 
-const withOut = (command: Command): Command =>
+export const withOut = (command: Command): Command =>
   command
     .addOption(new Option("--out <folder>", "where the store and the results are").default("runs"))
     .addOption(
@@ -43,7 +44,7 @@ export interface ReportOptions extends OutOptions {
   to?: string;
 }
 
-type Done = (exit: ExitName) => void;
+export type Done = (exit: ExitName) => void;
 
 function addSweepCommands(program: Command, terminal: Terminal, done: Done): void {
   withExperiment(program.command("sweep").description("train every trial of an experiment, or go on with it")).action(
@@ -141,6 +142,7 @@ export function buildProgram(terminal: Terminal, done: Done): Command {
   addReadCommands(program, terminal, done);
   addVerbs(program, terminal, done);
   addSetUp(program, terminal, done);
+  addTextCommands(program, terminal, done);
   withExperiment(program.command("doctor").description("check what a sweep needs, and say what to do")).action(
     async (options: ExperimentOptions) => {
       done(await (await import("./commands/doctor.js")).doctor(options, terminal));

@@ -8,6 +8,7 @@ export { ControllerFile, controllerFilePath, readControllerFile } from "./contro
 export const controllerPaths = {
   state: "/v1/state",
   sweeps: "/v1/sweeps",
+  generate: "/v1/generate",
   events: (sweepId: string) => `/v1/sweeps/${encodeURIComponent(sweepId)}/events`,
   commands: (sweepId: string) => `/v1/sweeps/${encodeURIComponent(sweepId)}/commands`,
   results: (sweepId: string) => `/v1/sweeps/${encodeURIComponent(sweepId)}/results`,

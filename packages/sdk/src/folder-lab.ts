@@ -1,6 +1,8 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { BoraError, type ExperimentSpec, type SweepResults } from "@bora/contracts";
 import { readControllerFile } from "./controller-file.js";
+import type { Exported, ExportRequest } from "./export/export-request.js";
+import type { GeneratedPiece, GenerateOptions, GenerateRequest } from "./generate-request.js";
 import type { Lab, Preview, SweepCommand, SweepHandle, SweepOptions, SweepStatus } from "./lab.js";
 import type { LocalLab } from "./local-lab.js";
 import { RemoteLab } from "./remote-lab.js";
@@ -48,6 +50,15 @@ export class FolderLab implements Lab {
 
   async results(sweepId: string): Promise<SweepResults> {
     return this.local.results(sweepId);
+  }
+
+  async *generate(request: GenerateRequest, options?: GenerateOptions): AsyncGenerator<GeneratedPiece> {
+    yield* (await this.remote()).generate(request, options);
+  }
+
+  /** Reads files that are whole, so no controller is needed. */
+  export(request: ExportRequest, options?: GenerateOptions): Promise<Exported> {
+    return this.local.export(request, options);
   }
 
   [Symbol.asyncDispose](): Promise<void> {

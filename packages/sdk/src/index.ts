@@ -17,3 +17,6 @@ export * as controllerApi from "./controller-api.js";
 export { type SweepPlace, type StoredSweep, readPlace } from "./read-sweep.js";
 export { reportSweep, type SweepReport } from "./report-sweep.js";
 export { compareStoredSweeps, type WrittenComparison } from "./compare-stored-sweeps.js";
+export { GenerateRequest, GeneratedPiece, TextSource, type GenerateOptions } from "./generate-request.js";
+export { type Exported, type ExportedAdapter, type ExportRequest } from "./export/export-request.js";
+export { chooseSources, type ChosenSources, type SourceChoice } from "./choose-sources.js";

@@ -2,6 +2,8 @@ import type { Inspected, Plan } from "@bora/contracts";
 import { SweepResults, type ExperimentSpec } from "@bora/contracts";
 import type { DeviceMemory, Estimate } from "@bora/scheduler";
 import { z } from "zod";
+import type { Exported, ExportRequest } from "./export/export-request.js";
+import type { GeneratedPiece, GenerateOptions, GenerateRequest } from "./generate-request.js";
 import type { SweepEvent } from "./sweep-event.js";
 
 /** What a sweep will do, before anything is spent. */
@@ -94,4 +96,15 @@ export interface Lab extends AsyncDisposable {
   status(): Promise<SweepStatus[]>; // newest first
   /** Throws sweep_unknown when there are none yet. */
   results(sweepId: string): Promise<SweepResults>;
+  /**
+   * Continues a prompt by every source, side by side, a piece a token. Leaving the loop, or the signal, ends it. Throws
+   * busy while this lab's controller trains; sweep_unknown, trial_unknown, task_unknown, prompt_too_long,
+   * adapter_mismatch, adapter_unreadable.
+   */
+  generate(request: GenerateRequest, options?: GenerateOptions): AsyncIterable<GeneratedPiece>;
+  /**
+   * Writes adapters for use elsewhere, all or nothing. Throws target_exists, disk_full, sweep_unknown, trial_unknown,
+   * task_unknown.
+   */
+  export(request: ExportRequest, options?: GenerateOptions): Promise<Exported>;
 }

@@ -13,12 +13,16 @@ import {
 import type { Store, StoreReader } from "@bora/store";
 import { toJson } from "./controller-api.js";
 import { EndedSweep } from "./ended-sweep.js";
+import { exportAdapters } from "./export/export-adapters.js";
+import type { Exported, ExportRequest } from "./export/export-request.js";
+import type { GeneratedPiece, GenerateOptions, GenerateRequest } from "./generate-request.js";
 import { inspectWithTrainer } from "./inspect.js";
 import type { LabParts } from "./lab-parts.js";
 import type { Lab, Preview, SweepCommand, SweepHandle, SweepOptions, SweepOutcome, SweepStatus } from "./lab.js";
 import { readResults, sweepFolder } from "./out-folder.js";
 import { RunningSweep } from "./running-sweep.js";
 import { sweepStatuses } from "./status.js";
+import { TextLab } from "./text-lab.js";
 
 interface Current {
   experiment: string; // content hash
@@ -39,7 +43,11 @@ export class LocalLab implements Lab {
   private current: Current | null = null;
   private currentId: string | null = null;
 
-  constructor(private readonly parts: LabParts) {}
+  private readonly texts: TextLab;
+
+  constructor(private readonly parts: LabParts) {
+    this.texts = new TextLab(parts, () => this.reader());
+  }
 
   /** Whether this process is the folder's controller, or is about to be. */
   get isController(): boolean {
@@ -100,11 +108,40 @@ export class LocalLab implements Lab {
     });
   }
 
+  async *generate(request: GenerateRequest, options: GenerateOptions = {}): AsyncGenerator<GeneratedPiece> {
+    if (this.current !== null)
+      throw new BoraError(
+        "busy",
+        `${this.currentId ?? "a sweep"} trains here: a second model would not fit beside it`,
+        {
+          hint: "wait for its end, or stop it at a checkpoint with bora drain",
+        },
+      );
+    yield* this.texts.generate(request, options);
+  }
+
+  async export(request: ExportRequest, options: GenerateOptions = {}): Promise<Exported> {
+    const { signal = never(), onStage = () => undefined } = options;
+    const results = await this.resultsSoFar(request.sweepId);
+    return exportAdapters(request, results, this.texts, { signal, onStage });
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.texts[Symbol.asyncDispose]();
     await (await this.writer?.catch(() => null))?.[Symbol.asyncDispose]();
     await (await this.opened?.catch(() => null))?.[Symbol.asyncDispose]();
     this.opened = null;
     this.writer = null;
+  }
+
+  /** results.json, or what it would say now of a sweep that has not ended. */
+  private async resultsSoFar(sweepId: string): Promise<SweepResults> {
+    const folder = sweepFolder(this.parts.dir, sweepId);
+    const written = await readResults(folder);
+    if (written !== null) return written;
+    const state = await foldSweep(await this.reader(), sweepId);
+    if (state.plan === null) throw unknownSweep(sweepId, this.parts.dir);
+    return (await (await import("./write-results.js")).resultsOf(state, folder)).results;
   }
 
   private reader(): Promise<StoreReader> {

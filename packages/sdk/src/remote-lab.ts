@@ -3,7 +3,10 @@ import { BoraError, SweepResults, type ExperimentSpec } from "@bora/contracts";
 import type { z } from "zod";
 import { ControllerState, controllerPaths, JoinedSweep, toJson } from "./controller-api.js";
 import { ask, askJson, type ControllerAddress } from "./http-client.js";
+import type { Exported } from "./export/export-request.js";
+import type { GeneratedPiece, GenerateOptions, GenerateRequest } from "./generate-request.js";
 import type { Lab, Preview, SweepCommand, SweepHandle, SweepOptions, SweepStatus } from "./lab.js";
+import { remoteTexts } from "./remote-texts.js";
 import { RemoteSweep } from "./remote-sweep.js";
 
 /** The same door, through the HTTP of a controller that runs in another process. */
@@ -51,6 +54,18 @@ export class RemoteLab implements Lab {
 
   async results(sweepId: string): Promise<SweepResults> {
     return SweepResults.parse(await (await ask(this.address, controllerPaths.results(sweepId))).json());
+  }
+
+  generate(request: GenerateRequest, options: GenerateOptions = {}): AsyncIterable<GeneratedPiece> {
+    return remoteTexts(this.address, request, options);
+  }
+
+  export(): Promise<Exported> {
+    return Promise.reject(
+      new BoraError("usage", "a controller writes nothing outside its own folder", {
+        hint: "open the lab by its folder: an export needs no controller",
+      }),
+    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

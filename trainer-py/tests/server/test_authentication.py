@@ -20,7 +20,7 @@ METHODS = [f"/{SERVICE}/{method.name}" for method in SERVICE_METHODS] + ["/grpc.
 
 
 def test_every_method_refuses_a_wrong_or_missing_token(trainer: TrainerUnderTest) -> None:
-    assert len(METHODS) == 8
+    assert len(METHODS) == 10
     for method in METHODS:
         streaming = any(m.server_streaming for m in SERVICE_METHODS if method.endswith(f"/{m.name}"))
         kind = trainer.channel.unary_stream if streaming else trainer.channel.unary_unary
