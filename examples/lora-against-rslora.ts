@@ -4,7 +4,7 @@
 //   npx tsx examples/lora-against-rslora.ts [experiment.yaml] [folder]
 //
 // Without an experiment it trains three of Shakespeare's speakers, twice, in a few minutes.
-import { contrastSweeps, openLab, readExperiment, type ExperimentInput, type Lab } from "@bora/sdk";
+import { compareSweeps, openLab, readExperiment, type ExperimentInput, type Lab } from "@bora/sdk";
 
 const small: ExperimentInput = {
   name: "family",
@@ -15,14 +15,13 @@ const small: ExperimentInput = {
   train: { maxSteps: 60, evaluateEvery: 10, tokensPerTask: 64, validationDocuments: 8, learningRate: 2e-3 },
 };
 
-/** Trains one family, and returns its test documents with the tau that was best on validation. */
+/** Trains one family: its results, and the rows of documents behind them. */
 async function trainFamily(lab: Lab, spec: ExperimentInput, family: "lora" | "rslora") {
   const named = { ...spec, name: `${spec.name}-${family}`, adapter: { ...spec.adapter, family } };
   const sweep = await lab.sweep(named);
-  const { best } = await sweep.result();
-  if (best === null) throw new Error("no trial finished");
-  console.log(`${family}: tau = ${best.tau} is best on validation`);
-  return { documents: await lab.documents(sweep.sweepId), tau: best.tau };
+  const results = await sweep.result();
+  console.log(`${family}: tau = ${results.best?.tau} is best on validation`);
+  return { label: family, results, documents: await lab.documents(sweep.sweepId) };
 }
 
 const [file, dir = "runs"] = process.argv.slice(2);
@@ -32,10 +31,9 @@ await using lab = await openLab({ dir });
 const lora = await trainFamily(lab, spec, "lora");
 const rslora = await trainFamily(lab, spec, "rslora");
 
-const contrast = contrastSweeps(rslora, lora);
-if (contrast === undefined) throw new Error("the two sweeps share no seed");
-const { difference, low, high, p, units } = contrast;
-const [least, most] = [low.toFixed(4), high.toFixed(4)];
-console.log(`rsLoRA minus LoRA: ${difference.toFixed(4)} nats per token on ${units} test documents`);
-console.log(`95 % interval ${least} to ${most}, p = ${p.toFixed(3)}`);
+const [rsloraMinusLora] = compareSweeps([lora, rslora]).differences;
+if (rsloraMinusLora === undefined) throw new Error("the two sweeps share no seed");
+const { difference, low, high, p, documents } = rsloraMinusLora;
+console.log(`rsLoRA minus LoRA: ${difference.toFixed(4)} nats per token on ${documents} test documents`);
+console.log(`95 % interval ${low.toFixed(4)} to ${high.toFixed(4)}, p = ${p.toFixed(3)}`);
 console.log(low > 0 ? "LoRA is better" : high < 0 ? "rsLoRA is better" : "that is within noise");

@@ -11,7 +11,8 @@ const doors = publicSurface(root);
 const most = 12;
 const reasons: Record<string, { most: number; because: string }> = {
   "@bora/contracts": { most: 40, because: "the words of all other packages: what they share is here or nowhere" },
-  "@bora/analysis": { most: 20, because: "one function a statistic of docs/statistics.md" },
+  "@bora/sdk/controller": { most: 20, because: "each word of the controller's HTTP is a schema, which is a value" },
+  "@bora/analysis": { most: 24, because: "one function a statistic of docs/statistics.md" },
 };
 
 describe("the public surface", () => {

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bora_trainer.adapters.distances import distances
+from bora_trainer.adapters.distances import distances, distances_of_rows
 from bora_trainer.adapters.layout import Layout
 
 SCALE = 2.0
@@ -90,3 +90,27 @@ def test_padding_is_no_weight() -> None:
     offsets_DP[:, LAYOUT.parameters :] = 99
     after = distances(LAYOUT, SCALE, centre_P, offsets_DP)
     assert torch.equal(before.factors_D, after.factors_D) and torch.equal(before.gram_DD, after.gram_DD)
+
+
+def test_of_the_prior_mean_itself() -> None:
+    centre_P, offsets_DP = drawn(0.1)
+    tensors = LAYOUT.tensors(centre_P.double())
+    dense = torch.cat([(tensors[m, "lora_B"] @ tensors[m, "lora_A"]).flatten() for m in ("q", "v")])
+    assert distances(LAYOUT, SCALE, centre_P, offsets_DP).centre == pytest.approx(
+        SCALE * float(dense.norm()), rel=1e-12
+    )
+
+
+def test_in_blocks_of_tasks_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = distances(LAYOUT, SCALE, *drawn(0.1))
+    monkeypatch.setattr("bora_trainer.adapters.distances._PRODUCTS_AT_ONCE", 200)
+    torch.testing.assert_close(distances(LAYOUT, SCALE, *drawn(0.1)).gram_DD, whole.gram_DD, rtol=1e-13, atol=0)
+
+
+def test_of_rows_lose_only_what_adding_theta_rounded_off() -> None:
+    centre_P, offsets_DP = drawn(1e-3)
+    exact = distances(LAYOUT, SCALE, centre_P, offsets_DP)
+    found = distances_of_rows(LAYOUT, SCALE, centre_P, centre_P + offsets_DP)
+    floor = 6e-8 * float(centre_P[: LAYOUT.parameters].norm())
+    torch.testing.assert_close(found.factors_D, exact.factors_D, rtol=0, atol=floor)
+    torch.testing.assert_close(found.gram_DD, exact.gram_DD, rtol=1e-3, atol=0)

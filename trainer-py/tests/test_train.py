@@ -123,6 +123,43 @@ def test_at_infinity_all_tasks_and_the_prior_mean_share_one_adapter(tiny, run):
         torch.testing.assert_close(read(trial, "prior-mean"), rows.mean(dim=0), rtol=0, atol=1e-6)
 
 
+def test_distances_are_those_of_the_adapters_that_were_written(tiny, run):
+    """Against the dense changes in float64, from the PEFT folders alone."""
+    _, folder = run
+    engine = Engine(tiny.loaded(), tiny.spec(TAUS).adapter)
+    for trial in ("tau0-seed0", "tau100-seed0", "tauinf-seed0"):
+        files = folder / "trials" / trial
+        listed = json.loads((files / "manifest.json").read_text())["distances"]
+        assert listed["path"] == f"trials/{trial}/distances.json"
+        assert listed["sha256"] == artifacts.sha256_of(folder / listed["path"])
+        rows = [
+            read_adapter(files / "adapters" / slug, engine.lora).double()
+            for slug in ("prior-mean", *(task.slug for task in tiny.dataset().tasks))
+        ]
+        changes = [
+            torch.cat([(t[m, "lora_B"] @ t[m, "lora_A"]).flatten() for m in engine.lora.modules]) * engine.lora.scale
+            for t in map(engine.layout.tensors, rows)
+        ]
+        away = torch.stack(changes[1:]) - changes[0]
+        found = json.loads((folder / listed["path"]).read_text())
+        assert found["tasks"] == [task.name for task in tiny.dataset().tasks]
+        factors = [float((row - rows[0]).norm()) for row in rows[1:]]
+        assert found["factors"] == pytest.approx(factors, rel=1e-9, abs=0)
+        assert found["changes"] == pytest.approx(away.norm(dim=1).tolist(), rel=1e-9, abs=1e-12)
+        assert found["priorMean"] == pytest.approx(float(changes[0].norm()), rel=1e-9)
+        torch.testing.assert_close(
+            torch.tensor(found["gram"], dtype=torch.float64), away @ away.T, rtol=0, atol=1e-9 * float(away.norm()) ** 2
+        )
+        assert (max(found["factors"]) == 0) == (trial == "tauinf-seed0")
+
+
+def test_too_many_adapters_to_compare_all_with_all_leave_no_distances(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr("bora_trainer.trial_results._MOST_COMPARED", 1)
+    events = list(tiny.train(tiny.spec([0.0], max_steps=3), tmp_path))
+    manifest = json.loads((tmp_path / bodies(events, "trial_done")[0].manifest.path).read_text())
+    assert set(manifest) == {"documents", "adapters"}
+
+
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others(tiny, run, tmp_path):
     events, folder = run
     again = list(tiny.train(tiny.spec(TAUS), tmp_path))

@@ -1,14 +1,15 @@
 import type { TrialResult } from "@bora/contracts";
+import { bestTau } from "./best-tau.js";
+import { macroNats } from "./split-result.js";
 
-/** The finished trial with the lowest macro validation perplexity; ties: the larger tau, then the lower seed. */
+/** The best tau's finished trial with the lowest macro validation perplexity; of equals the lower seed. */
 export function bestTrial(trials: readonly TrialResult[]): TrialResult | null {
-  const perplexity = (trial: TrialResult): number => trial.validation?.macroPerplexity ?? Infinity;
-  const done = trials.filter((trial) => trial.state === "done" && trial.validation !== null);
-  const [best = null] = done.toSorted(
-    (a, b) => perplexity(a) - perplexity(b) || compare(b.tau, a.tau) || a.seed - b.seed || (a.id < b.id ? -1 : 1),
+  const done = trials.flatMap((trial) =>
+    trial.state === "done" && trial.validation !== null ? [{ trial, nats: macroNats(trial.validation) }] : [],
   );
-  return best;
+  const tau = bestTau(done.map(({ trial, nats }) => ({ tau: trial.tau, seed: trial.seed, nats })));
+  const [best] = done
+    .filter(({ trial }) => trial.tau === tau)
+    .toSorted((a, b) => a.nats - b.nats || a.trial.seed - b.trial.seed || (a.trial.id < b.trial.id ? -1 : 1));
+  return best?.trial ?? null;
 }
-
-/** Ascending, where the difference of two infinities would be no number. */
-export const compare = (a: number, b: number): number => (a === b ? 0 : a < b ? -1 : 1);

@@ -1,5 +1,5 @@
 import { BoraError, type DocumentRow } from "@bora/contracts";
-import { compare } from "./best-trial.js";
+import { compare } from "./tau-order.js";
 
 /** The documents of one task: from `begin` to before `end`. */
 export interface TaskSpan {
@@ -110,4 +110,14 @@ export function dot(a: ArrayLike<number>, b: ArrayLike<number>): number {
   let sum = 0;
   for (let index = 0; index < a.length; index += 1) sum += (a[index] ?? NaN) * (b[index] ?? NaN);
   return sum;
+}
+
+/** The documents of one task alone. */
+export function ofTask({ tasks, tokens, runs }: HeldOut, task: number): HeldOut {
+  const { name, begin, end } = tasks[task] ?? { name: "", begin: 0, end: 0 };
+  return {
+    tasks: [{ name, begin: 0, end: end - begin }],
+    tokens: tokens.subarray(begin, end),
+    runs: runs.map((run) => ({ ...run, nats: run.nats.subarray(begin, end) })),
+  };
 }

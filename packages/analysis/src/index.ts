@@ -9,3 +9,17 @@ export { chooseTau, type TauChoices } from "./tau-choice.js";
 export { gainBySize, type GainBySize } from "./gain-by-size.js";
 export { shrinkage, type Shrinkage } from "./shrinkage.js";
 export { adapterMap, type AdapterMap } from "./adapter-map.js";
+export { perplexityByTau } from "./perplexity-by-tau.js";
+export { learningCurvesOf } from "./learning-curves.js";
+export { findings, type Findings, type Evidence } from "./findings.js";
+export { describeFindings } from "./findings-words.js";
+export { modelName } from "./model-name.js";
+export { mappedTrial } from "./adapter-figures.js";
+export type * from "./figure-data.js";
+export {
+  compareSweeps,
+  type SweepComparison,
+  type ComparedSweep,
+  type SweepDifference,
+  type SweepSide,
+} from "./compare-sweeps.js";

@@ -1,6 +1,7 @@
 import { type DocumentRow, type Inspected, type SweepResults, type TrialResult } from "@bora/contracts";
 import { againstEnds } from "./against-ends.js";
-import { bestTrial, compare } from "./best-trial.js";
+import { bestTrial } from "./best-trial.js";
+import { compare } from "./tau-order.js";
 import { heldOut } from "./held-out.js";
 import { bothSplits } from "./split-result.js";
 import { dtypeWarnings, resultWarnings } from "./warnings.js";
@@ -9,7 +10,8 @@ import { dtypeWarnings, resultWarnings } from "./warnings.js";
 export type TrialFacts = Pick<
   TrialResult,
   "id" | "tau" | "seed" | "state" | "steps" | "bestStep" | "ended" | "failure" | "float32Check"
->;
+> &
+  Partial<Pick<TrialResult, "learning" | "taskBestSteps" | "distances">>;
 
 /** Everything that results.json is made of. */
 export interface SweepFacts {
@@ -37,6 +39,7 @@ function groupByTrial(documents: readonly DocumentRow[]): (trial: string) => rea
 function trialResult(facts: TrialFacts, rows: readonly DocumentRow[], tasks: readonly string[]): TrialResult {
   const scored = facts.state === "done" || facts.state === "stopped" ? bothSplits(rows, "task", tasks) : null;
   return {
+    ...{ learning: { steps: [], natsPerToken: [] }, taskBestSteps: [], distances: null },
     ...facts,
     validation: scored?.validation ?? null,
     test: scored?.test ?? null,

@@ -1,4 +1,4 @@
-import { compare } from "./best-trial.js";
+import { bestTau } from "./best-tau.js";
 import type { ContrastOptions } from "./contrast.js";
 import { taskRates, type HeldOut } from "./held-out.js";
 import { mean } from "./resampling.js";
@@ -36,7 +36,7 @@ function choice(tau: number, validation: HeldOut, test: HeldOut, options: Partia
 }
 
 /**
- * Chooses tau on validation by two rules: the lowest macro nats per token (of equals the larger tau), and the one-
+ * Chooses tau on validation by two rules: the lowest macro nats per token (`bestTau`), and the one-
  * standard-error rule: the largest tau, so the most sharing and the fewest effective parameters, whose difference to
  * the best is at most one standard error of that paired difference, where there is one. Test numbers are read for what was chosen, never
  * to choose. Undefined when nothing was scored.
@@ -47,18 +47,18 @@ export function chooseTau(
   options: Partial<ContrastOptions> = {},
 ): TauChoices | undefined {
   const taus = [...new Set(validation.runs.map(({ tau }) => tau))];
-  const [best] = taus
-    .map((tau) => ({ tau, nats: macroNats(validation, tau) }))
-    .toSorted((a, b) => a.nats - b.nats || compare(b.tau, a.tau));
+  const best = bestTau(
+    validation.runs.map(({ tau, seed, nats }) => ({ tau, seed, nats: mean(taskRates(validation, nats)) })),
+  );
   if (best === undefined) return undefined;
-  const larger = taus.filter((tau) => tau > best.tau);
-  const close = contrastTaus(validation, best.tau, larger, options)
+  const larger = taus.filter((tau) => tau > best);
+  const close = contrastTaus(validation, best, larger, options)
     .filter(({ difference, standardError }) => Number.isFinite(standardError) && -difference <= standardError)
     .map(({ other }) => other);
-  const simplest = Math.max(best.tau, ...close);
-  const chosen = choice(best.tau, validation, test, options);
+  const simplest = Math.max(best, ...close);
+  const chosen = choice(best, validation, test, options);
   return {
     best: chosen,
-    oneStandardError: simplest === best.tau ? chosen : choice(simplest, validation, test, options),
+    oneStandardError: simplest === best ? chosen : choice(simplest, validation, test, options),
   };
 }

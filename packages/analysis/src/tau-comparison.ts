@@ -1,5 +1,5 @@
 import type { SplitResult, SweepResults, TrialResult } from "@bora/contracts";
-import { compare } from "./best-trial.js";
+import { compare } from "./tau-order.js";
 import { macroNats } from "./split-result.js";
 
 /** One line of the final table; numbers are null while no trial of this tau is done. */

@@ -1,5 +1,5 @@
 import { formatTau, type SweepResults, type TrialResult } from "@bora/contracts";
-import { compare } from "./best-trial.js";
+import { compare } from "./tau-order.js";
 
 const named = (trials: readonly TrialResult[]): string => {
   const seeds = new Set(trials.map(({ seed }) => seed)).size > 1;
@@ -57,6 +57,21 @@ function oneSeed(trials: readonly TrialResult[], best: SweepResults["best"]): st
   ];
 }
 
+/** A tau without some seed is compared by what the seeds it shares with others tell. */
+function unequalSeeds(trials: readonly TrialResult[]): string[] {
+  const done = trials.filter(({ state }) => state === "done");
+  const seeds = new Set(done.map(({ seed }) => seed));
+  const taus = [...new Set(done.map(({ tau }) => tau))];
+  const lacking = taus.filter(
+    (tau) => new Set(done.filter((own) => own.tau === tau).map(({ seed }) => seed)).size < seeds.size,
+  );
+  if (lacking.length === 0) return [];
+  return [
+    `${lacking.length} of ${taus.length} taus lack a seed that others have (${lacking.map(formatTau).join(", ")}): the best tau ` +
+      "is chosen by means adjusted for the seeds, the table shows plain ones",
+  ];
+}
+
 /** The documents of a task vary among themselves; of a single one nobody can tell how much. */
 function loneDocuments({ tasks }: SweepResults["data"]): string[] {
   const lone = tasks.filter(({ documents }) => documents.test === 1).length;
@@ -80,6 +95,7 @@ export function resultWarnings(
     ...worseThanBase(trials, base),
     ...edge(trials, best),
     ...oneSeed(trials, best),
+    ...unequalSeeds(trials),
     ...loneDocuments(data),
   ];
 }

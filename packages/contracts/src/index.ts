@@ -2,7 +2,7 @@ export { parseTau, tauToJson, formatTau, tauSchema, type Tau, type TauJson } fro
 export { type TransportTls } from "./transport-tls.js";
 export { formatBytes } from "./bytes.js";
 export { BoraError, toBoraError, isErrorCode, errorDomains, type ErrorCode, type ErrorDomain } from "./errors.js";
-export { type ExperimentInput, type ExperimentSpec } from "./experiment.js";
+export { ModelSpec, type ExperimentInput, type ExperimentSpec } from "./experiment.js";
 export { parseExperiment, readExperiment, experimentJsonSchema, type ExperimentOverrides } from "./experiment-file.js";
 export { contentHash } from "./canonical.js";
 export { Inspected, inspectedFromProto } from "./inspected.js";
@@ -16,6 +16,6 @@ export {
   decodeControlEvent,
   controlStream,
 } from "./control-event.js";
-export { SweepResults, TrialResult, SplitResult, EndComparison, type DocumentRow } from "./results.js";
-export { runBase, type RunBase } from "./to-proto.js";
+export { SweepResults, TrialResult, TrialDistances, SplitResult, EndComparison, type DocumentRow } from "./results.js";
+export { modelSource, runBase, type RunBase } from "./to-proto.js";
 export * as wire from "./wire.js";

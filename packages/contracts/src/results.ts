@@ -22,6 +22,20 @@ export const Float32Check = z.object({
 });
 export type Float32Check = z.infer<typeof Float32Check>;
 
+/** Macro validation while the trial trained; at most a few hundred points of it. */
+const Learning = z.object({
+  steps: z.array(z.number()),
+  natsPerToken: z.array(z.number()).describe("macro, at each of the steps"),
+});
+
+/** How far a trial's adapters are from Theta, tasks in the order of data.tasks; docs/statistics.md, section 5. */
+export const TrialDistances = z.object({
+  factors: z.array(z.number()).describe("||theta_d - Theta|| over the factors A and B"),
+  changes: z.array(z.number()).describe("||dW_d - dW_Theta||_F over all modules, scale included"),
+  priorMean: z.number().describe("||dW_Theta||_F"),
+});
+export type TrialDistances = z.infer<typeof TrialDistances>;
+
 export const TrialResult = z.object({
   id: z.string(),
   tau: tauSchema.describe('number, or "inf"'),
@@ -37,6 +51,14 @@ export const TrialResult = z.object({
   float32Check: Float32Check.nullable()
     .default(null)
     .describe("null unless evaluate.float32Check is set and the base ran in another dtype"),
+  learning: Learning.default({ steps: [], natsPerToken: [] }).describe("empty where nothing is known of it"),
+  taskBestSteps: z
+    .array(z.number())
+    .default([])
+    .describe(
+      "the step of each task's own lowest validation nats, in the order of data.tasks; the adapters are those of bestStep",
+    ),
+  distances: TrialDistances.nullable().default(null).describe("null where the trainer did not measure them"),
 });
 export type TrialResult = z.output<typeof TrialResult>;
 
@@ -84,7 +106,7 @@ export const SweepResults = z.object({
         .describe("empty where no end is in the grid beside the best, or nothing could vary"),
     })
     .nullable()
-    .describe("lowest macro validation nats per token among finished trials"),
+    .describe("the tau with the lowest macro validation nats per token, mean over seeds, and its best seed's trial"),
   warnings: z.array(z.string()),
 });
 /**

@@ -31,7 +31,7 @@ const decays = {
 /** The corpus's own column names (Talk of Norway). */
 const talkOfNorway: Columns = { task: "rep_name", text: "text", prompt: "", completion: "", id: "id", date: "date" };
 
-function model(spec: ExperimentSpec["model"]): ModelSource {
+export function modelSource(spec: ExperimentSpec["model"]): ModelSource {
   const dtype = dtypes[spec.dtype];
   switch (spec.source) {
     case "package":
@@ -112,7 +112,7 @@ function train(spec: ExperimentSpec["train"]): TrainSpec {
 }
 
 export const runBase = (spec: ExperimentSpec): RunBase => ({
-  model: model(spec.model),
+  model: modelSource(spec.model),
   data: data(spec.data),
   adapter: adapter(spec.adapter),
   prior: prior(spec.prior),

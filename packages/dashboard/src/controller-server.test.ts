@@ -4,9 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseExperiment } from "@bora/contracts";
 import { openLab, type Lab, type SweepEvent } from "@bora/sdk";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { serveController, type ControllerServer } from "./controller-server.js";
-import { eventAt, ScriptedSweep, scriptedLab, sweepId } from "./lab.fixture.js";
+import { eventAt, ScriptedSweep, scriptedLab, sweepId, texts } from "./lab.fixture.js";
 
 const spec = parseExperiment({
   name: "tiny",
@@ -208,4 +208,48 @@ test("a port that is taken is named", async () => {
   await serve();
   const port = Number(new URL(server.file.url).port);
   await expect(serveController(scriptedLab(sweep), { dir, port })).rejects.toMatchObject({ code: "port_taken" });
+});
+
+describe("texts through the controller", () => {
+  const request = (prompt: string, maxTokens = 3) => ({
+    ...{ sources: [{ at: "base" as const }], prompt, seed: 0, maxTokens, temperature: 1, topP: 1 },
+  });
+  const collect = async (prompt: string, maxTokens?: number) => {
+    const pieces: unknown[] = [];
+    for await (const piece of client.generate(request(prompt, maxTokens))) pieces.push(piece);
+    return pieces;
+  };
+
+  test("arrive as they are written", async () => {
+    await serve();
+    expect(await collect("so")).toEqual([
+      { source: 0, text: "so", done: null },
+      { source: 0, text: "so", done: null },
+      { source: 0, text: "so", done: "length" },
+    ]);
+  });
+
+  test.each(["refused", "broken"])("that are %s say so with code and hint", async (prompt) => {
+    await serve();
+    await expect(collect(prompt)).rejects.toMatchObject({ code: "prompt_too_long", hint: "shorten it" });
+  });
+
+  test("that nobody asked for properly are refused", async () => {
+    await serve();
+    await expect(collect("so", 0)).rejects.toMatchObject({ code: "usage" });
+    expect(await ask("/v1/generate", {})).toMatchObject({ status: 401 });
+  });
+
+  test("end when their reader leaves, and by the signal", async () => {
+    await serve();
+    for await (const _piece of client.generate(request("so", 1_000_000))) break;
+    const stop = new AbortController();
+    const reading = (async () => {
+      for await (const _piece of client.generate(request("so", 1_000_000), { signal: stop.signal })) stop.abort();
+    })();
+    await expect(reading).rejects.toMatchObject({ code: "interrupted" });
+    await vi.waitFor(() => {
+      expect(texts.begun - texts.ended).toBe(0);
+    });
+  });
 });

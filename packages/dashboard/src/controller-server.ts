@@ -6,6 +6,7 @@ import { BoraError, parseExperiment, toBoraError } from "@bora/contracts";
 import type { Lab } from "@bora/sdk";
 import { controllerApi, SweepCommand } from "@bora/sdk/controller";
 import Fastify, { type FastifyInstance, type FastifyReply } from "fastify";
+import { addGenerateRoute } from "./generate-route.js";
 import { checkToken, isOwnHost } from "./guard.js";
 import { addLabRoutes } from "./lab-routes.js";
 import { sweepStream } from "./sweep-stream.js";
@@ -24,6 +25,12 @@ const statusOf: Partial<Record<BoraError["code"], number>> = {
   unauthenticated: 401,
   sweep_unknown: 404,
   trial_unknown: 404,
+  task_unknown: 404,
+  busy: 409,
+  prompt_empty: 400,
+  prompt_too_long: 400,
+  adapter_mismatch: 400,
+  adapter_unreadable: 400,
   store_busy: 409,
   usage: 400,
   spec_invalid: 400,
@@ -123,6 +130,7 @@ export async function serveController(lab: Lab, options: ServeOptions): Promise<
   app.setErrorHandler((error, _request, reply) => refuse(reply, error));
   addLabRoutes(app, lab);
   addRoutes(app, lab, streams, options.planningWaitMs ?? 20_000);
+  addGenerateRoute(app, lab);
 
   const url = await listen(app, options.port ?? 0);
   const file = { pid: process.pid, host: hostname(), url, token, startedAt: new Date().toISOString() };

@@ -1,5 +1,13 @@
 import { BoraError } from "@bora/contracts";
-import type { Lab, SweepCommand, SweepEvent, SweepHandle, SweepOutcome } from "@bora/sdk";
+import type {
+  GeneratedPiece,
+  GenerateRequest,
+  Lab,
+  SweepCommand,
+  SweepEvent,
+  SweepHandle,
+  SweepOutcome,
+} from "@bora/sdk";
 
 export const sweepId = "tiny-0123abcd";
 
@@ -77,6 +85,24 @@ export class ScriptedSweep implements SweepHandle {
 const unknown = (what: string) =>
   new BoraError("sweep_unknown", `no sweep ${what}`, { hint: "bora status lists the sweeps" });
 
+/** How many texts were begun, and how many came to an end of any kind. */
+export const texts = { begun: 0, ended: 0 };
+
+/** Says the prompt once a token; "broken" breaks after two, "refused" at once. */
+async function* scriptedTexts({ prompt, maxTokens }: GenerateRequest): AsyncGenerator<GeneratedPiece> {
+  texts.begun += 1;
+  try {
+    for (let token = 1; token <= maxTokens; token += 1) {
+      if (prompt === "refused" || (prompt === "broken" && token > 2))
+        throw new BoraError("prompt_too_long", "the prompt has 9 tokens, the context 8", { hint: "shorten it" });
+      await new Promise((resolve) => setImmediate(resolve));
+      yield { source: 0, text: prompt, done: token === maxTokens ? "length" : null };
+    }
+  } finally {
+    texts.ended += 1;
+  }
+}
+
 /** A lab with one sweep; `busy` refuses every experiment, `planning` never comes to an end. */
 export function scriptedLab(sweep: ScriptedSweep, joins: "joins" | "busy" | "planning" = "joins"): Lab {
   const follow = (id: string) => (id === sweepId ? Promise.resolve(sweep) : Promise.reject(unknown(id)));
@@ -92,6 +118,8 @@ export function scriptedLab(sweep: ScriptedSweep, joins: "joins" | "busy" | "pla
     status: () => Promise.resolve([]),
     results: (id) => Promise.reject(unknown(id)),
     documents: (id) => Promise.reject(unknown(id)),
+    generate: (request) => scriptedTexts(request),
+    export: () => Promise.reject(unknown("to export")),
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };
 }

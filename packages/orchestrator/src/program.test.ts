@@ -41,12 +41,16 @@ test("the surface: commands, arguments, options", () => {
       "plan | --spec <file> | --taus <list> | --set <path=value> | --out <folder> | --trainers <file> | --json",
       "status | [sweep] | --out <folder> | --trainers <file> | --json",
       "results | [sweep] | --out <folder> | --trainers <file> | --json",
+      "compare | [sweeps...] | --out <folder> | --trainers <file> | --json | --to <folder>",
+      "report | [sweep] | --out <folder> | --trainers <file> | --json | --to <folder>",
       "pause | [sweep] | --out <folder> | --trainers <file> | --json",
       "resume | [sweep] | --out <folder> | --trainers <file> | --json",
       "drain | [sweep] | --out <folder> | --trainers <file> | --json",
       "cancel | [sweep] | --out <folder> | --trainers <file> | --json",
       "retry | [trials...] | --out <folder> | --trainers <file> | --json | --sweep <id> | --failed | --lost | --missing | --code <code>",
       "certs | --to <folder> | --host <name> | --days <number> | --json",
+      "generate | [sweep] | --out <folder> | --trainers <file> | --json | --task <name> | --tau <tau> | --trial <id> | --prior-mean | --base | --adapter <folder> | --prompt <text> | --prompt-file <file> | --seed <n> | --max-tokens <n> | --temperature <t> | --top-p <p> | --top-k <k>",
+      "export | [sweep] | --out <folder> | --trainers <file> | --json | --task <name> | --tau <tau> | --trial <id> | --prior-mean | --to <folder> | --format <format> | --dtype <dtype> | --license <id> | --force",
       "doctor | --spec <file> | --taus <list> | --set <path=value> | --out <folder> | --trainers <file> | --json",
     ]
   `);
@@ -69,7 +73,21 @@ describe("exit code 2, with one error and a hint", () => {
     ["retry of nothing", ["retry"], /^error usage: retry was told 0 ways which trials/],
     ["retry told twice", ["retry", "--failed", "--lost"], /^error usage: retry was told 2 ways which trials/],
     ["a sweep that is not there", ["results", "none"], /^error sweep_unknown: /],
+    ["a report of no sweep", ["report"], /^error sweep_unknown: /],
+    ["a report of a sweep that is not there", ["report", "none"], /^error sweep_unknown: .* holds no sweep none/],
+    ["a report of a folder without results", ["report", "."], /^error results_missing: .* without results\.json/],
+    ["a comparison with nothing", ["compare", "."], /^error usage: compare was given 1 sweep; expected two or more/],
+    ["a comparison of a sweep that is not there", ["compare", "a", "b"], /^error sweep_unknown: /],
     ["draining nothing", ["drain"], /^error sweep_unknown: /],
+    ["texts of no prompt", ["generate"], /^error usage: no prompt given/],
+    ["texts of two", ["generate", "--prompt", "a", "--prompt-file", "b"], /^error usage: two prompts given/],
+    ["a prompt that is not there", ["generate", "--prompt-file", "none.txt"], /^error data_missing: .*none\.txt/],
+    ["a temperature below 0", ["generate", "--temperature", "-1"], /expected a number from 0 to 100/],
+    ["half a token", ["generate", "--max-tokens", "0.5"], /expected a whole number from 1/],
+    ["texts of nothing", ["generate", "--prompt", "a"], /^error sweep_unknown: /],
+    ["an export to nowhere", ["export"], /^error usage: no folder to write to/],
+    ["an export of nothing", ["export", "--to", "x"], /^error sweep_unknown: /],
+    ["an export of another format", ["export", "--format", "onnx"], /Allowed choices are peft, merged, vllm/],
   ])("%s", async (_name, argv, message) => {
     await writeFile(join(cwd, "tiny.yaml"), experiment);
     const { code, out, err } = await run(...argv);

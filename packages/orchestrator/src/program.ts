@@ -3,10 +3,11 @@ import type { CertsOptions } from "./commands/certs.js";
 import { exitCodes, type ExitName } from "./exit-codes.js";
 import type { ExperimentOptions, OutOptions } from "./options.js";
 import type { Terminal } from "./terminal.js";
+import { addTextCommands } from "./text-commands.js";
 
 const collect = (value: string, before: string[]): string[] => [...before, value];
 
-const withOut = (command: Command): Command =>
+export const withOut = (command: Command): Command =>
   command
     .addOption(new Option("--out <folder>", "where the store and the results are").default("runs"))
     .addOption(
@@ -39,7 +40,11 @@ export interface RetryOptions extends OutOptions {
   code?: string;
 }
 
-type Done = (exit: ExitName) => void;
+export interface ReportOptions extends OutOptions {
+  to?: string;
+}
+
+export type Done = (exit: ExitName) => void;
 
 function addSweepCommands(program: Command, terminal: Terminal, done: Done): void {
   withExperiment(program.command("sweep").description("train every trial of an experiment, or go on with it")).action(
@@ -65,6 +70,18 @@ function addReadCommands(program: Command, terminal: Terminal, done: Done): void
       done(await (await import("./commands/results.js")).results(sweepId, options, terminal));
     },
   );
+  withOut(program.command("compare <sweeps...>"))
+    .description("two or more sweeps against the first: ids of --out, or paths of results folders")
+    .option("--to <folder>", "where to write; comparison-<ids> in --out when left out")
+    .action(async (sweeps: string[], options: ReportOptions) => {
+      done(await (await import("./commands/compare.js")).compare(sweeps, options, terminal));
+    });
+  withOut(program.command("report [sweep]"))
+    .description("figures, tables and a page of a sweep, the newest when none is named; a path names a results folder")
+    .option("--to <folder>", "where to write; the sweep's own folder when left out")
+    .action(async (sweep: string | undefined, options: ReportOptions) => {
+      done(await (await import("./commands/report.js")).report(sweep, options, terminal));
+    });
 }
 
 function addVerbs(program: Command, terminal: Terminal, done: Done): void {
@@ -125,6 +142,7 @@ export function buildProgram(terminal: Terminal, done: Done): Command {
   addReadCommands(program, terminal, done);
   addVerbs(program, terminal, done);
   addSetUp(program, terminal, done);
+  addTextCommands(program, terminal, done);
   withExperiment(program.command("doctor").description("check what a sweep needs, and say what to do")).action(
     async (options: ExperimentOptions) => {
       done(await (await import("./commands/doctor.js")).doctor(options, terminal));

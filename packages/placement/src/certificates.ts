@@ -136,7 +136,8 @@ async function issue(
     extensions: [
       new x509.BasicConstraintsExtension(false, undefined, true),
       new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
-      new x509.ExtendedKeyUsageExtension([name === "trainer" ? serverAuth : clientAuth]),
+      // a trainer shows its own to itself, in health checks
+      new x509.ExtendedKeyUsageExtension(name === "trainer" ? [serverAuth, clientAuth] : [clientAuth]),
       await x509.AuthorityKeyIdentifierExtension.create(ca.keys.publicKey),
       await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
       ...(names.length > 0 ? [new x509.SubjectAlternativeNameExtension(names)] : []),

@@ -1,5 +1,7 @@
 import type { DocumentRow } from "@bora/contracts";
+import { parquetReadObjects } from "hyparquet";
 import { parquetWriteBuffer } from "hyparquet-writer";
+import { z } from "zod";
 
 const models = ["task", "prior-mean", "base"];
 
@@ -47,4 +49,24 @@ export function documentsParquet(rows: readonly DocumentRow[]): Uint8Array {
       ],
     }),
   );
+}
+
+const Row = z.object({
+  model: z.enum(["task", "prior-mean", "base"]),
+  trial: z.string(),
+  tau: z.number().min(0).or(z.literal(Infinity)).nullable(),
+  seed: z.coerce.number().nullable(),
+  task: z.string(),
+  split: z.enum(["validation", "test"]),
+  document: z.string(),
+  date: z.string(),
+  tokens: z.int().min(1),
+  characters: z.int().min(0),
+  nats: z.number().min(0),
+});
+
+/** The rows of a documents.parquet. Rejects when it is damaged or has other columns. */
+export async function readDocuments(bytes: Uint8Array): Promise<DocumentRow[]> {
+  const file = bytes.slice().buffer;
+  return z.array(Row).parse(await parquetReadObjects({ file }));
 }

@@ -1,5 +1,6 @@
-export { writeReport } from "./write-report.js";
+export { writeReport, writeWholeReport, type WrittenReport } from "./write-report.js";
 export { resultsJson } from "./results-json.js";
-export { documentsParquet } from "./documents-parquet.js";
+export { documentsParquet, readDocuments } from "./documents-parquet.js";
 export { reportHtml } from "./report-html.js";
-export { perplexityAgainstTau } from "./figures/perplexity-against-tau.js";
+export { figureSvg, type DrawFigure } from "./draw-figure.js";
+export { writeComparison, comparisonWords } from "./comparison-report.js";

@@ -2,9 +2,9 @@ import { Html } from "./html.js";
 
 /** The page's style sheet; light and dark follow the reader's system. */
 export const reportStyle = new Html(`
-:root { color-scheme: light dark; --ink: #1a1a1a; --soft: #5c5c5c; --line: #d9d9d9; --page: #ffffff; --mark: #f3f1ea; }
+:root { color-scheme: light dark; --bora-ground: var(--page); --ink: #1a1a1a; --soft: #5c5c5c; --line: #d9d9d9; --page: #ffffff; --mark: #f3f1ea; }
 @media (prefers-color-scheme: dark) {
-  :root { --ink: #e8e6e3; --soft: #a3a09b; --line: #3a3a3a; --page: #161616; --mark: #25241f; }
+  :root { --bora-low: #4aa3df; --bora-high: #f07f3c; --ink: #e8e6e3; --soft: #a3a09b; --line: #3a3a3a; --page: #161616; --mark: #25241f; }
 }
 body { margin: 0 auto; padding: 2rem 1.5rem 4rem; max-width: 68rem; background: var(--page); color: var(--ink);
   font: 16px/1.5 system-ui, sans-serif; }
@@ -13,7 +13,11 @@ h2 { font-size: 1.15rem; margin: 2.5rem 0 .5rem; }
 p { margin: .5rem 0; max-width: 48rem; }
 .soft, figcaption { color: var(--soft); font-size: .9rem; }
 figure { margin: 1.5rem 0 0; }
-figure svg { display: block; width: 100%; max-width: 60rem; height: auto; color: var(--ink); }
+figure svg { display: block; max-width: 100%; height: auto; color: var(--ink); }
+figure svg.narrow { display: none; }
+h3 { font-size: 1rem; margin: 2rem 0 0; font-weight: 600; }
+.open { border: 1px solid #c77f0a; border-radius: .3rem; padding: .5rem .8rem; }
+@media (max-width: 56rem) { figure svg.wide { display: none; } figure svg.narrow { display: block; } }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }
 th { text-align: right; vertical-align: bottom; font-weight: 500; color: var(--soft); max-width: 7.5rem; }

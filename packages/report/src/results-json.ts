@@ -20,9 +20,13 @@ function finite(key: string, value: unknown): unknown {
   return value;
 }
 
+// A list of numbers alone, as JSON.stringify lays it out: a curve of 400 points is a line, not 400. No string holds a
+// line break, so nothing within one looks like it.
+const numbers = /\[\n\s+-?\d[\d.e+-]*(?:,\n\s+-?\d[\d.e+-]*)*\n\s+\]/g;
+
 /** The text of results.json: keys in the order of its schema, infinity as "inf"; the same results, the same bytes. */
 export function resultsJson(results: SweepResults): string {
   const { experiment, versions, ...rest } = results;
   const parsed = SweepResults.parse({ ...rest, experiment: sorted(experiment), versions: sorted(versions) });
-  return `${JSON.stringify(parsed, finite, 2)}\n`;
+  return `${JSON.stringify(parsed, finite, 2).replaceAll(numbers, (list) => list.replaceAll(/\s+/g, " "))}\n`;
 }

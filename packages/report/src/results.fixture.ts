@@ -21,6 +21,22 @@ const gains = [
   [0.11, -0.8, -1.05, -1.07, -1.06],
 ];
 
+/** Small tasks are best early at tau = 0 and go less far from Theta; near it when tau is large. */
+const distanceOf = (tau: number, task: number): number =>
+  (tau === Infinity ? 0 : 0.6 / (1 + tau / 2e4)) *
+  Math.sqrt((speakers[task]?.documents ?? 0) / 90) *
+  (1 + 0.1 * Math.sin(task));
+
+function learning(tau: number): NonNullable<TrialFacts["learning"]> {
+  const steps = Array.from({ length: 17 }, (_, index) => 25 * index);
+  const gain = tau === 0 ? 0.6 : 1.2;
+  const natsPerToken = steps.map(
+    (step) =>
+      5.7 - gain * (1 - Math.exp(-step / 90)) + (tau === 0 ? 4e-6 * step ** 2 : 1e-7 * taus.indexOf(tau) * step),
+  );
+  return { steps, natsPerToken };
+}
+
 const trialOf = (tau: number): TrialFacts => ({
   id: `9f3c2a1b0d4e5f6${taus.indexOf(tau)}`,
   tau,
@@ -31,7 +47,22 @@ const trialOf = (tau: number): TrialFacts => ({
   ended: tau === 1e5 ? "limit" : "validation",
   failure: null,
   float32Check: null,
+  learning: learning(tau),
+  taskBestSteps: speakers.map(({ documents: n }) => (tau === 0 ? 10 + n : 400 - n)),
+  distances: {
+    factors: speakers.map((_, task) => distanceOf(tau, task)),
+    changes: speakers.map((_, task) => distanceOf(tau, task) / 3),
+    priorMean: 0.4,
+  },
 });
+
+/** Inner products of six adapters in a plane, nearly. */
+export const gram = speakers.map((_, a) =>
+  speakers.map((__, b) => {
+    const at = (task: number, axis: number) => Math.cos(task * (axis + 1) * 1.7 + axis) * (3 - axis);
+    return [0, 1, 2].reduce((sum, axis) => sum + at(a, axis) * at(b, axis), 0);
+  }),
+);
 
 /** Documents of one model: a task's rate with some scatter that is the same for every tau. */
 function documents(

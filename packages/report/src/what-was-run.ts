@@ -1,7 +1,8 @@
+import { modelName } from "@bora/analysis";
 import { parseExperiment, type ExperimentSpec, type SweepResults } from "@bora/contracts";
 import { html, type Html } from "./html.js";
 
-function source(data: ExperimentSpec["data"]): string {
+export function source(data: ExperimentSpec["data"]): string {
   switch (data.source) {
     case "shakespeare":
       return "speeches from Shakespeare's plays, a task for each speaker";
@@ -16,9 +17,9 @@ function source(data: ExperimentSpec["data"]): string {
   }
 }
 
-const count = (n: number, thing: string): string => `${n.toLocaleString("en")} ${thing}${n === 1 ? "" : "s"}`;
+export const count = (n: number, thing: string): string => `${n.toLocaleString("en")} ${thing}${n === 1 ? "" : "s"}`;
 
-const total = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0);
+export const total = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0);
 
 /** What rounding does to the test numbers, where that was asked for. */
 function float32Words(results: SweepResults): string {
@@ -43,7 +44,7 @@ export function whatWasRun(results: SweepResults): Html {
   return html`<dl>
     <dt>Model</dt>
     <dd>
-      ${results.model.name}, frozen${execution === null ? "" : `, in ${execution.dtype} (${execution.dtypeReason})`}.
+      ${modelName(results)}, frozen${execution === null ? "" : `, in ${execution.dtype} (${execution.dtypeReason})`}.
       ${float32Words(results)}
       <code>${results.model.hash}</code>
     </dd>

@@ -75,6 +75,7 @@ const newTrial = ({ id, tau, seed }: { id: string; tau: number; seed: number }):
   manifest: null,
   failure: null,
   validation: [],
+  taskBest: [],
   adoptedFrom: null,
   fetched: false,
 });
@@ -207,7 +208,12 @@ function requeued(state: SweepState, { trialIds }: Of<"trials_requeued">): Sweep
     const stays = run !== undefined && (run.phase.at === "waiting" || (lost && run.phase.at === "closed"));
     const resumable = stays && (lost || trial.state.at === "stopped" || trial.state.at === "cancelled");
     const next = withTrials(before, [id], () =>
-      queued({ ...trial, attempts: 0, failure: null, ...(resumable ? {} : { runId: null, validation: [] }) }),
+      queued({
+        ...trial,
+        attempts: 0,
+        failure: null,
+        ...(resumable ? {} : { runId: null, validation: [], taskBest: [] }),
+      }),
     );
     return resumable && run.phase.at === "closed"
       ? withRun(next, { ...run, failures: 0, phase: { at: "waiting", retryAtMs: 0 } })

@@ -92,7 +92,20 @@ function evaluated(state: SweepState, run: RunRecord, trialId: string, found: wi
     // A resumed run repeats the steps after its checkpoint, and the last evaluation scores the best step once more.
     if (trial.runId !== run.runId || trial.validation.some(({ step }) => step === found.step)) return trial;
     const point = { step: found.step, nllPerToken: macroNats(found.tasks) };
-    return { ...trial, validation: [...trial.validation, point].sort((a, b) => a.step - b.step) };
+    return {
+      ...trial,
+      validation: [...trial.validation, point].sort((a, b) => a.step - b.step),
+      taskBest: lowestByTask(trial.taskBest, found),
+    };
+  });
+}
+
+/** Each task's lowest nats per token so far; of equals the earlier step. */
+function lowestByTask(before: TrialRecord["taskBest"], { step, tasks }: wire.Evaluated): TrialRecord["taskBest"] {
+  return tasks.map(({ nats, tokens }, index) => {
+    const nllPerToken = tokens > 0n ? nats / Number(tokens) : Infinity;
+    const known = before[index];
+    return known === undefined || nllPerToken < known.nllPerToken ? { step, nllPerToken } : known;
   });
 }
 

@@ -229,4 +229,20 @@ describe("the table of operations.md, section 2", () => {
     drained();
     expect(at()).toEqual({ at: "stopped", by: "user", nllPerToken: 2 }); // macro: (3 + 1) / 2
   });
+
+  it("keeps for each task the step of its own lowest validation, of equals the first", () => {
+    running();
+    const evaluated = (step: number, ...nats: number[]) => {
+      const tasks = nats.map((own, task) => ({ task, nats: own, tokens: 10n }));
+      const scored = { scored: wire.Scored.TASK, split: wire.Split.VALIDATION, step, tasks };
+      told({ $case: "evaluated", evaluated: wire.Evaluated.fromPartial(scored) }, trial);
+    };
+    evaluated(1, 30, 50);
+    evaluated(2, 20, 60);
+    evaluated(3, 20, 40);
+    expect(state.trials[trial]?.taskBest).toEqual([
+      { step: 2, nllPerToken: 2 },
+      { step: 3, nllPerToken: 4 },
+    ]);
+  });
 });

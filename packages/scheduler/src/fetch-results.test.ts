@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } 
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { request } from "./experiment.fixture.js";
+import { readResultFiles } from "./result-files.js";
 import { runSweep, type SweepProgress } from "./run-sweep.js";
 import { artifactJson } from "./simulated-run.fixture.js";
 import { World } from "./world.fixture.js";
@@ -75,6 +76,19 @@ describe("result files", () => {
     expect(notices).toEqual(["artifact_corrupt", "artifact_corrupt", "artifact_corrupt"]);
     if (kept) folder?.files.set(path, kept);
     expect((await run()).outcome).toBe("done");
+  });
+
+  it("are those that the manifest names: distances beside the documents, none where an older trainer wrote none", async () => {
+    await untilTrialDone();
+    const file = inSweep("trials", trialId, "distances.json");
+    expect((await run()).outcome).toBe("done");
+    expect(readFileSync(file, "utf8")).toContain(trialId);
+    const manifest = inSweep("trials", trialId, "manifest.json");
+    const { distances: _, ...older } = JSON.parse(readFileSync(manifest, "utf8")) as Record<string, unknown>;
+    writeFileSync(manifest, JSON.stringify(older));
+    const files = await readResultFiles(inSweep(), trialId);
+    expect(files.map(({ to }) => to)).toContain(inSweep("trials", trialId, "documents.jsonl"));
+    expect(files.map(({ to }) => to)).not.toContain(file);
   });
 
   it("cannot leave the sweep's folder: a manifest that names another place is refused", async () => {

@@ -12,6 +12,7 @@ const FileEntry = z.object({
 /** A trainer's list of the files that a trial (or the base model) left behind. */
 const Manifest = z.object({
   documents: FileEntry,
+  distances: FileEntry.optional(), // of a trial whose adapters were compared; older trainers compare none
   adapters: z.record(z.string().regex(/^[A-Za-z0-9][\w.-]*$/), z.array(FileEntry)).default({}), // by slug of a task
 });
 
@@ -45,7 +46,12 @@ export async function readResultFiles(sweepFolder: string, trialId: string | nul
       ...entry(manifest.documents, ""),
       to: join(documentsFolder(sweepFolder, trialId), "documents.jsonl"),
     };
-    return [documents, ...adapters];
+    const { distances } = manifest;
+    const compared = distances && {
+      ...entry(distances, ""),
+      to: join(documentsFolder(sweepFolder, trialId), "distances.json"),
+    };
+    return [documents, ...(compared === undefined ? [] : [compared]), ...adapters];
   } catch (cause) {
     if (isMissing(cause)) throw cause;
     throw new BoraError("artifact_corrupt", `${file} is no list of result files: ${String(cause)}`, {

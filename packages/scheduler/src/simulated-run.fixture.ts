@@ -88,6 +88,7 @@ export function finishTrial(folder: RunFolder, trialId: string, steps: number, e
     `trials/${trialId}/manifest.json`,
     JSON.stringify({
       documents: artifactJson(documents),
+      distances: artifactJson(folder.write(`trials/${trialId}/distances.json`, `{"trial":"${trialId}"}`)),
       adapters: { romeo: adapter("romeo"), juliet: adapter("juliet"), "prior-mean": adapter("prior-mean") },
     }),
   );

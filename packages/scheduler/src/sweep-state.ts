@@ -36,6 +36,7 @@ export interface TrialRecord {
   readonly manifest: ResultManifest | null; // in the folder of the run that finished it
   readonly failure: Failure | null;
   readonly validation: readonly { step: number; nllPerToken: number }[]; // macro, while training, by step
+  readonly taskBest: readonly { step: number; nllPerToken: number }[]; // of each task, in the data's order: its lowest validation
   readonly adoptedFrom: string | null; // sweep id
   readonly fetched: boolean; // its files are in this sweep's folder
 }

@@ -10,6 +10,7 @@ export const controllerPaths = {
   state: "/v1/state",
   plan: "/v1/plan",
   sweeps: "/v1/sweeps",
+  generate: "/v1/generate",
   events: (sweepId: string) => `/v1/sweeps/${encodeURIComponent(sweepId)}/events`,
   commands: (sweepId: string) => `/v1/sweeps/${encodeURIComponent(sweepId)}/commands`,
   results: (sweepId: string) => `/v1/sweeps/${encodeURIComponent(sweepId)}/results`,

@@ -2,6 +2,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import { BoraError, type DocumentRow, type ExperimentInput, type SweepResults } from "@bora/contracts";
 import { eitherSignal, labClosed, untilAborted, type CallOptions } from "./abortable.js";
 import { readControllerFile } from "./controller-file.js";
+import type { Exported, ExportRequest } from "./export/export-request.js";
+import type { GeneratedPiece, GenerateOptions, GenerateRequest } from "./generate-request.js";
 import type { Lab, SweepCommand, SweepHandle, SweepOptions, SweepStatus } from "./lab.js";
 import type { LocalLab } from "./local-lab.js";
 import type { Preview } from "./preview.js";
@@ -47,6 +49,15 @@ export class FolderLab implements Lab {
 
   documents(sweepId: string, { signal }: CallOptions = {}): Promise<DocumentRow[]> {
     return untilAborted(this.local.documents(sweepId), signal);
+  }
+
+  async *generate(request: GenerateRequest, options?: GenerateOptions): AsyncGenerator<GeneratedPiece> {
+    yield* (await this.remote()).generate(request, options);
+  }
+
+  /** Reads files that are whole, so no controller is needed. */
+  export(request: ExportRequest, options?: GenerateOptions): Promise<Exported> {
+    return this.local.export(request, options);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

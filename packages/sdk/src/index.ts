@@ -1,6 +1,6 @@
 /**
- * What a program needs: a lab to plan, sweep and read results with, and the comparisons on top of them. Figures have a
- * door of their own, `@bora/sdk/figures`.
+ * What a program needs: a lab to plan, sweep, generate, export and read results with, and the comparisons on top of
+ * them. Figures and reports have a door of their own, `@bora/sdk/report`.
  *
  * @module sdk
  */
@@ -9,8 +9,9 @@ export type { Lab, SweepCommand, SweepHandle, SweepOptions, SweepOutcome, SweepS
 export { type CallOptions } from "./abortable.js";
 export { type Preview } from "./preview.js";
 export { type SweepEvent } from "./sweep-event.js";
-export { contrastSweeps, type SweepAtTau, type SweepContrast } from "./contrast-sweeps.js";
-export { chooseTau, compareTaus, contrastTaus, heldOut } from "@bora/analysis";
+export type { GenerateRequest, GeneratedPiece, GenerateOptions, TextSource } from "./generate-request.js";
+export type { Exported, ExportedAdapter, ExportRequest } from "./export/export-request.js";
+export { chooseTau, compareSweeps, compareTaus, contrastTaus, heldOut } from "@bora/analysis";
 export {
   BoraError,
   readExperiment,

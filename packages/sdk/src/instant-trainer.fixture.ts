@@ -29,6 +29,15 @@ export const checkOf = (tau: number): wire.Float32Check => ({
   largestRelativeDifference: 0.125,
 });
 
+/** Of two tasks, not in the order of the data. */
+const distancesJson = JSON.stringify({
+  ...{ tasks: ["juliet", "romeo"], factors: [0.5, 0.25], changes: [0.2, 0.1], priorMean: 2 },
+  gram: [
+    [0.04, -0.01],
+    [-0.01, 0.01],
+  ],
+});
+
 /** A trainer that has trained as soon as it starts; it counts what it was asked. */
 export class InstantTrainers {
   readonly asked = { place: 0, inspect: 0, starts: [] as StartAttempt[] };
@@ -119,6 +128,9 @@ export class InstantTrainers {
         emit({ $case: "trialFailed", trialFailed: { failure, step: 6 } }, trialId);
         continue;
       }
+      const tasks = [0, 1].map((task) => ({ task, nats: 20 + task, tokens: 10n }));
+      const scored = { scored: wire.Scored.TASK, split: wire.Split.VALIDATION, complete: true, best: true, seconds: 1 };
+      emit({ $case: "evaluated", evaluated: { ...scored, step: 5, tasks } }, trialId);
       const manifest = this.manifest(`trials/${trialId}`, ["task", "prior-mean"], tau === 1 ? 2 : 3);
       const ending = { steps: 10, bestStep: 5, ended: wire.Ended.VALIDATION, validationNatsPerToken: 2 };
       const float32Check = spec.float32Check && this.script.bfloat16 === true ? checkOf(tau) : undefined;
@@ -137,9 +149,11 @@ export class InstantTrainers {
         }),
       ),
     );
-    const documents = this.write(`${folder}/documents.jsonl`, `${lines.join("\n")}\n`);
-    const entry = { ...documents, size: Number(documents.size) };
-    return this.write(`${folder}/manifest.json`, JSON.stringify({ documents: entry, adapters: {} }));
+    const entry = ({ path, size, sha256 }: wire.Artifact) => ({ path, size: Number(size), sha256 });
+    const documents = entry(this.write(`${folder}/documents.jsonl`, `${lines.join("\n")}\n`));
+    const distances =
+      folder === "base" ? {} : { distances: entry(this.write(`${folder}/distances.json`, distancesJson)) };
+    return this.write(`${folder}/manifest.json`, JSON.stringify({ documents, ...distances, adapters: {} }));
   }
 
   private write(path: string, content: string): wire.Artifact {

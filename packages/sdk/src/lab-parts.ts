@@ -2,7 +2,7 @@ import type { SweepResults } from "@bora/contracts";
 import type { Placer } from "@bora/placement";
 import type { Clock, SweepState } from "@bora/scheduler";
 import type { Store, StoreReader } from "@bora/store";
-import type { ConnectTrainer } from "@bora/trainer-client";
+import type { ConnectTextTrainer, ConnectTrainer } from "@bora/trainer-client";
 
 /** What a lab is composed of, as plain parameters: the real parts, or their in-memory twins in tests. */
 export interface LabParts {
@@ -14,6 +14,7 @@ export interface LabParts {
   /** A function, so that reading a finished sweep loads no placement. */
   placer(): Promise<Placer>;
   connectTrainer: ConnectTrainer;
+  connectTextTrainer: ConnectTextTrainer;
   clock: Clock;
   freeMemoryBytes(): number | null; // of this machine; null where trainers run on others
   maxTrainers(): Promise<number>; // at work at once

@@ -2,6 +2,8 @@ import { SweepResults, type DocumentRow, type ExperimentInput } from "@bora/cont
 import { z } from "zod";
 import type { CallOptions } from "./abortable.js";
 import type { Preview } from "./preview.js";
+import type { Exported, ExportRequest } from "./export/export-request.js";
+import type { GeneratedPiece, GenerateOptions, GenerateRequest } from "./generate-request.js";
 import type { SweepEvent } from "./sweep-event.js";
 
 const Reason = z.object({ code: z.string(), message: z.string(), hint: z.string() });
@@ -138,4 +140,15 @@ export interface Lab extends AsyncDisposable {
    * Throws sweep_unknown when there are none yet, artifact_corrupt.
    */
   documents(sweepId: string, options?: CallOptions): Promise<DocumentRow[]>;
+  /**
+   * Continues a prompt by every source, side by side, a piece a token. Leaving the loop, or the signal, ends it. Throws
+   * busy while this lab's controller trains; sweep_unknown, trial_unknown, task_unknown, prompt_too_long,
+   * adapter_mismatch, adapter_unreadable.
+   */
+  generate(request: GenerateRequest, options?: GenerateOptions): AsyncIterable<GeneratedPiece>;
+  /**
+   * Writes adapters for use elsewhere, all or nothing. Throws target_exists, disk_full, sweep_unknown, trial_unknown,
+   * task_unknown.
+   */
+  export(request: ExportRequest, options?: GenerateOptions): Promise<Exported>;
 }

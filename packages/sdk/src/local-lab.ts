@@ -19,10 +19,13 @@ import {
   type SweepState,
 } from "@bora/scheduler";
 import type { Store, StoreReader } from "@bora/store";
-import { eitherSignal, labClosed, untilAborted } from "./abortable.js";
+import { eitherSignal, labClosed, untilAborted, type CallOptions } from "./abortable.js";
 import { toJson } from "./controller-api.js";
 import { readDocuments } from "./documents.js";
 import { EndedSweep } from "./ended-sweep.js";
+import { exportAdapters } from "./export/export-adapters.js";
+import type { Exported, ExportRequest } from "./export/export-request.js";
+import type { GeneratedPiece, GenerateOptions, GenerateRequest } from "./generate-request.js";
 import { inspectWithTrainer } from "./inspect.js";
 import type { LabParts } from "./lab-parts.js";
 import type { Lab, SweepCommand, SweepHandle, SweepOptions, SweepOutcome, SweepStatus } from "./lab.js";
@@ -30,6 +33,7 @@ import { readResults, sweepFolder } from "./out-folder.js";
 import type { Preview } from "./preview.js";
 import { RunningSweep } from "./running-sweep.js";
 import { sweepStatuses } from "./status.js";
+import { TextLab } from "./text-lab.js";
 
 interface Current {
   experiment: string; // content hash
@@ -52,7 +56,11 @@ export class LocalLab implements Lab {
   private readonly closed = new AbortController();
   private readonly inHand = new Set<Promise<unknown>>(); // planning and inspecting, which hold trainers
 
-  constructor(private readonly parts: LabParts) {}
+  private readonly texts: TextLab;
+
+  constructor(private readonly parts: LabParts) {
+    this.texts = new TextLab(parts, () => this.reader());
+  }
 
   /** Whether this process is the folder's controller, or is about to be. */
   get isController(): boolean {
@@ -119,6 +127,25 @@ export class LocalLab implements Lab {
     return (await readDocuments(sweepFolder(this.parts.dir, sweepId))) ?? this.noneYet(sweepId);
   }
 
+  async *generate(request: GenerateRequest, options: GenerateOptions = {}): AsyncGenerator<GeneratedPiece> {
+    if (this.current !== null)
+      throw new BoraError(
+        "busy",
+        `${this.currentId ?? "a sweep"} trains here: a second model would not fit beside it`,
+        {
+          hint: "wait for its end, or stop it at a checkpoint with bora drain",
+        },
+      );
+    yield* this.texts.generate(request, this.endedWith(options));
+  }
+
+  async export(request: ExportRequest, options: GenerateOptions = {}): Promise<Exported> {
+    const { signal, onStage = () => undefined } = this.endedWith(options);
+    signal.throwIfAborted();
+    const results = await this.resultsSoFar(request.sweepId);
+    return this.hold(exportAdapters(request, results, this.texts, { signal, onStage }));
+  }
+
   /** The sweep that runs here is drained, so that the same call goes on with it; trainers of other questions end too. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.closed.abort(labClosed());
@@ -126,6 +153,7 @@ export class LocalLab implements Lab {
     await running?.send({ verb: "drain" }).catch(() => undefined); // it has ended meanwhile
     await running?.outcome().catch(() => undefined); // whoever waits for it is told
     await Promise.allSettled(this.inHand);
+    await this.texts[Symbol.asyncDispose]();
     const opened = [this.writer, this.opened];
     this.opened = null;
     this.writer = null;
@@ -146,7 +174,7 @@ export class LocalLab implements Lab {
   }
 
   /** The same options, with a signal that disposing the lab aborts too. */
-  private endedWith(options: SweepOptions): SweepOptions & { signal: AbortSignal } {
+  private endedWith<Options extends CallOptions>(options: Options): Options & { signal: AbortSignal } {
     return { ...options, signal: eitherSignal(this.closed.signal, options.signal) };
   }
 
@@ -155,6 +183,16 @@ export class LocalLab implements Lab {
     const leave = () => this.inHand.delete(work);
     work.then(leave, leave);
     return work;
+  }
+
+  /** results.json, or what it would say now of a sweep that has not ended. */
+  private async resultsSoFar(sweepId: string): Promise<SweepResults> {
+    const folder = sweepFolder(this.parts.dir, sweepId);
+    const written = await readResults(folder);
+    if (written !== null) return written;
+    const state = await foldSweep(await this.reader(), sweepId);
+    if (state.plan === null) throw unknownSweep(sweepId, this.parts.dir);
+    return (await (await import("./write-results.js")).resultsOf(state, folder)).results;
   }
 
   private reader(): Promise<StoreReader> {

@@ -4,7 +4,7 @@ import type { wire } from "@bora/contracts";
 import type { Placer, Probe } from "@bora/placement";
 import { systemClock } from "@bora/scheduler";
 import { openStore } from "@bora/store";
-import type { ConnectTrainer } from "@bora/trainer-client";
+import type { ConnectTextTrainer, ConnectTrainer } from "@bora/trainer-client";
 import { FolderLab } from "./folder-lab.js";
 import { withTrainer } from "./inspect.js";
 import type { LabParts } from "./lab-parts.js";
@@ -31,6 +31,8 @@ export type LabOptions = LabFolder | { url: string; token: string };
 /** What loads when it is needed: looking at a finished sweep starts no process and loads no network code. */
 const connectTrainer: ConnectTrainer = async (address, signal) =>
   (await import("@bora/trainer-client")).connectTrainer(address, signal);
+const connectTextTrainer: ConnectTextTrainer = async (address, signal) =>
+  (await import("@bora/trainer-client")).connectTextTrainer(address, signal);
 
 /** Which instance answers at an address; a placer of running trainers asks it before it hands one out. */
 const probe: Probe = async (at, signal) => {
@@ -58,6 +60,7 @@ function localParts({ dir, leaseMs = defaultLeaseMs, trainers }: LabFolder): Lab
     placer: async () => (await place()).placer,
     maxTrainers: async () => (await place()).trainers,
     connectTrainer,
+    connectTextTrainer,
     clock: systemClock,
     freeMemoryBytes: () => (trainers === undefined ? process.availableMemory() : null),
     writeResults: async (state, folder) => (await import("./write-results.js")).writeResults(state, folder),

@@ -11,9 +11,12 @@ import type { z } from "zod";
 import { eitherSignal, labClosed, type CallOptions } from "./abortable.js";
 import { ControllerState, controllerPaths, JoinedSweep, toJson } from "./controller-api.js";
 import { decodeDocument } from "./documents.js";
+import type { Exported } from "./export/export-request.js";
+import type { GeneratedPiece, GenerateOptions, GenerateRequest } from "./generate-request.js";
 import { askEvents, askJson, askText, failureIn, type ControllerAddress } from "./http-client.js";
 import type { Lab, SweepCommand, SweepHandle, SweepOptions, SweepStatus } from "./lab.js";
 import { decodePreview, type Preview } from "./preview.js";
+import { remoteTexts } from "./remote-texts.js";
 import { RemoteSweep } from "./remote-sweep.js";
 
 /** Paths as this process sees them: the controller's working directory may be another. */
@@ -78,6 +81,18 @@ export class RemoteLab implements Lab {
     const path = controllerPaths.documents(sweepId);
     const lines = await askText(this.address, path, { signal: this.open(signal) });
     return lines.split("\n").flatMap((line) => (line === "" ? [] : [decodeDocument(line)]));
+  }
+
+  generate(request: GenerateRequest, options: GenerateOptions = {}): AsyncIterable<GeneratedPiece> {
+    return remoteTexts(this.address, request, { ...options, signal: this.open(options.signal) });
+  }
+
+  export(): Promise<Exported> {
+    return Promise.reject(
+      new BoraError("usage", "a controller writes nothing outside its own folder", {
+        hint: "open the lab by its folder: an export needs no controller",
+      }),
+    );
   }
 
   /** Ends every request and follower; what the controller runs goes on. */

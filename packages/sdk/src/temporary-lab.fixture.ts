@@ -51,6 +51,7 @@ const partsOf = (folder: string, trainers: InstantTrainers): LabParts => ({
   openWriter: () => openStore({ dir: folder, mode: "write" }),
   placer: () => Promise.resolve(trainers.placer),
   connectTrainer: () => trainers.connect(),
+  connectTextTrainer: () => Promise.reject(new Error("no texts here")),
   clock: systemClock,
   freeMemoryBytes: () => Infinity,
   maxTrainers: () => Promise.resolve(1),

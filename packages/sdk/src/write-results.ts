@@ -1,13 +1,55 @@
 import { readFile } from "node:fs/promises";
-import { join } from "node:path";
-import { documentRows, summarise, type ScoredTrial, type TrialFacts } from "@bora/analysis";
-import { BoraError, parseExperiment, wire, type DocumentRow, type SweepResults } from "@bora/contracts";
+import { dirname, join } from "node:path";
+import { documentRows, mappedTrial, summarise, type Evidence, type ScoredTrial, type TrialFacts } from "@bora/analysis";
+import {
+  BoraError,
+  parseExperiment,
+  wire,
+  type DocumentRow,
+  type SweepResults,
+  type TrialResult,
+} from "@bora/contracts";
 import { writeReport } from "@bora/report";
 import type { RunRecord, SweepState, TrialRecord } from "@bora/scheduler";
+import { distancesOf, gramOf, readDistances } from "./distances-file.js";
+import { readResults, sweepFolder } from "./out-folder.js";
 
-function trialFacts({ id, tau, seed, state, outcome, failure }: TrialRecord): TrialFacts {
+/** What results and report are made of. */
+export interface SweepNumbers extends Evidence {
+  results: SweepResults;
+}
+
+const mostPoints = 400; // of a learning curve: more than a figure is wide
+
+/** Evenly thinned, first, last and best kept. */
+function learningOf({ validation, outcome }: TrialRecord): TrialResult["learning"] {
+  const every = Math.ceil(validation.length / mostPoints);
+  const kept = validation.filter(
+    ({ step }, index) => index % every === 0 || index === validation.length - 1 || step === outcome?.bestStep,
+  );
+  return { steps: kept.map(({ step }) => step), natsPerToken: kept.map(({ nllPerToken }) => nllPerToken) };
+}
+
+/** How a trial learnt; one that another sweep trained, as that sweep's results tell it. */
+async function progressOf(
+  trial: TrialRecord,
+  folder: string,
+): Promise<Pick<TrialResult, "learning" | "taskBestSteps">> {
+  if (trial.adoptedFrom === null || trial.validation.length > 0)
+    return { learning: learningOf(trial), taskBestSteps: trial.taskBest.map(({ step }) => step) };
+  const theirs = await readResults(sweepFolder(dirname(folder), trial.adoptedFrom));
+  const { learning, taskBestSteps } = theirs?.trials.find(({ id }) => id === trial.id) ?? {};
+  return { learning: learning ?? { steps: [], natsPerToken: [] }, taskBestSteps: taskBestSteps ?? [] };
+}
+
+async function trialFacts(trial: TrialRecord, folder: string, tasks: readonly string[]): Promise<TrialFacts> {
+  const { id, tau, seed, state, outcome, failure } = trial;
   const { steps = null, bestStep = null, ended = null, float32Check = null } = outcome ?? {};
-  return { id, tau, seed, state: state.at, steps, bestStep, ended, failure, float32Check };
+  return {
+    ...{ id, tau, seed, state: state.at, steps, bestStep, ended, failure, float32Check },
+    ...(await progressOf(trial, folder)),
+    distances: state.at === "done" ? distancesOf(await readDistances(folder, id), tasks) : null,
+  };
 }
 
 /** The documents of a trial (null: the base model) that were fetched; none when the file is not there. */
@@ -31,11 +73,8 @@ function executionOf(runs: readonly RunRecord[]): SweepResults["execution"] {
   return { dtype: dtypeWord(execution), dtypeReason, device, threads };
 }
 
-/** A sweep's numbers from its state and the documents in its folder. Throws artifact_corrupt. */
-export async function resultsOf(
-  state: SweepState,
-  folder: string,
-): Promise<{ results: SweepResults; documents: DocumentRow[] }> {
+/** A sweep's numbers from its state, which need not have ended, and the files in its folder. Throws artifact_corrupt. */
+export async function resultsOf(state: SweepState, folder: string): Promise<SweepNumbers> {
   const { sweepId, experiment, inspected } = state;
   if (inspected === null)
     throw new BoraError("internal", `sweep ${sweepId} was never planned`, { hint: "please report it with the store" });
@@ -51,12 +90,25 @@ export async function resultsOf(
   );
   const { float32Check } = parseExperiment(experiment).evaluate;
   const facts = { sweepId, experiment, inspected, versions, execution: executionOf(runs), dtypes, float32Check };
-  return { results: summarise({ ...facts, trials: trials.map(trialFacts), documents }), documents };
+  const tasks = inspected.tasks.map(({ name }) => name);
+  const told = await Promise.all(trials.map((trial) => trialFacts(trial, folder, tasks)));
+  const results = summarise({ ...facts, trials: told, documents });
+  return { results, documents, gram: await gramIn(folder, results) };
+}
+
+/** The inner products from which the map of adapters is drawn, where the trainer wrote them. Throws artifact_corrupt. */
+export async function gramIn(folder: string, results: SweepResults): Promise<number[][] | null> {
+  const mapped = mappedTrial(results);
+  if (mapped === null) return null;
+  return gramOf(
+    await readDistances(folder, mapped.id),
+    results.data.tasks.map(({ name }) => name),
+  );
 }
 
 /** Writes results.json, documents.parquet and report.html into the sweep's folder, each in one piece. */
 export async function writeResults(state: SweepState, folder: string): Promise<SweepResults> {
-  const { results, documents } = await resultsOf(state, folder);
-  await writeReport(folder, results, documents);
+  const { results, ...evidence } = await resultsOf(state, folder);
+  await writeReport(folder, results, evidence);
   return results;
 }

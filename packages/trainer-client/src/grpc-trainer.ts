@@ -1,14 +1,12 @@
 import { BoraError, inspectedFromProto, type Inspected, type RunBase, wire } from "@bora/contracts";
 import { setTimeout as delay } from "node:timers/promises";
+import { checkApiVersion } from "./api-version.js";
 import { dial, type TrainerClient } from "./channel.js";
 import { fetchArtifact } from "./fetch-artifact.js";
 import { newSubscriberKeys, reachableEndpoint, subscribe, type LiveEvents } from "./live-events.js";
 import { readInOrder } from "./read-in-order.js";
 import { fromRemote } from "./remote-error.js";
 import type { ConnectTrainer, HeldAttempt, StartAttempt, Trainer, TrainerAddress } from "./trainer.js";
-
-/** The major version of the API this side speaks. */
-const apiMajor = "1";
 
 /** Times in milliseconds, for tests; the defaults are those of docs/protocol.md. */
 export interface TrainerTimes {
@@ -49,13 +47,8 @@ class GrpcTrainer implements Trainer {
 
   async describe(signal: AbortSignal): Promise<wire.DescribeResponse> {
     const answer = await this.#ask(this.#client.describe({}, { signal }));
-    const [major] = answer.apiVersion.split(".");
-    if (major === apiMajor) return answer;
-    throw new BoraError(
-      "api_mismatch",
-      `the trainer at ${this.#address} speaks API ${answer.apiVersion}, this is ${apiMajor}.0`,
-      { hint: "install the same version of BoRA on both sides" },
-    );
+    checkApiVersion(answer, this.#address);
+    return answer;
   }
 
   async inspect(base: Pick<RunBase, "model" | "data" | "adapter">, signal: AbortSignal): Promise<Inspected> {

@@ -6,3 +6,5 @@ export {
   type HeldAttempt,
 } from "./trainer.js";
 export { connectTrainer } from "./grpc-trainer.js";
+export { type TextTrainer, type ConnectTextTrainer } from "./text-trainer.js";
+export { connectTextTrainer } from "./grpc-text-trainer.js";

@@ -31,6 +31,11 @@ export class ScriptedTrainer implements Disposable {
   /** Ends ReadArtifact after so many chunks. */
   breakAfterChunks = Infinity;
   start: wire.StartRequest | null = null;
+  /** What Generate says, and then whether it waits for its caller to leave. */
+  texts: wire.GenerateResponse[] = [];
+  lingers = false;
+  /** What Merge sends. */
+  merged: wire.MergeResponse[] = [];
   held = true;
 
   async listen(): Promise<string> {
@@ -138,6 +143,8 @@ export class ScriptedTrainer implements Disposable {
       },
       readEvents: (request, context) => this.#readEvents(request, context),
       readArtifact: (request, context) => this.#readArtifact(request, context),
+      generate: (request, context) => this.#generate(request, context),
+      merge: (request, context) => this.#merge(request, context),
     };
   }
 
@@ -149,6 +156,19 @@ export class ScriptedTrainer implements Disposable {
       if (seq >= this.events.length)
         await once(this.#log, "appended", { signal: context.signal }).catch(() => undefined);
     }
+  }
+
+  async *#generate({ prompt }: wire.GenerateRequest, context: CallContext) {
+    await this.#enter(`generate ${prompt}`, context);
+    yield* this.texts;
+    if (!this.lingers) return;
+    await new Promise((resolve) => context.signal.addEventListener("abort", resolve));
+    this.calls.push("generate left");
+  }
+
+  async *#merge({ folder }: wire.MergeRequest, context: CallContext) {
+    await this.#enter(`merge ${folder}`, context);
+    yield* this.merged;
   }
 
   async *#readArtifact({ path, offset }: wire.ReadArtifactRequest, context: CallContext) {

@@ -35,6 +35,7 @@ def parse(arguments: Sequence[str] | None) -> Options:
     parser.add_argument("--ready-file", type=Path, required=True, help="written as JSON once calls are answered")
     parser.add_argument("--data-root", type=Path, help="when given, data paths are relative and stay below it")
     parser.add_argument("--model-root", type=Path, help="when given, model paths are relative and stay below it")
+    parser.add_argument("--adapter-root", type=Path, help="when given, adapter folders are relative and stay below it")
     parser.add_argument("--exit-when-orphaned", action="store_true", help="exit when no one calls for a lease's time")
     parser.add_argument("--lease-ms", type=int, default=LEASE_MS, help="that time while no run is held")
     options = vars(parser.parse_args(arguments))

@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import logging
 import re
+import secrets
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -37,14 +38,14 @@ class Token:
 
 def read_token(path: Path) -> Token:
     """The first token in a file, to be sent. Raises TrainerError `token_missing` when it holds none in clear."""
-    secrets = [line for line in _lines(path) if not line.startswith(HASH_PREFIX)]
-    if not secrets:
+    in_clear = [line for line in _lines(path) if not line.startswith(HASH_PREFIX)]
+    if not in_clear:
         raise TrainerError(
             "token_missing",
             f"{path.name} holds hashes alone, and a hash cannot be sent",
             "name the caller's token file",
         )
-    return Token(secrets[0])
+    return Token(in_clear[0])
 
 
 class TokenFile:
@@ -122,26 +123,35 @@ def _lines(path: Path) -> list[str]:
 
 
 class TokenInterceptor(grpc.aio.ServerInterceptor):
-    """Answers UNAUTHENTICATED to every call, health checks included, that does not carry the token.
+    """Answers UNAUTHENTICATED to every call, health checks included, that does not carry a token.
 
     Every other call is a sign of life of whoever uses this trainer and told to `on_call`; a health check is none.
+    `health_token` is made at the start for this machine's own health checks and good for nothing else.
     """
 
     def __init__(self, tokens: TokenFile, on_call: Callable[[], None]) -> None:
         self._tokens = tokens
         self._on_call = on_call
+        self.health_token = secrets.token_urlsafe(32)
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:
-        metadata = dict(handler_call_details.invocation_metadata or ())
-        if self._tokens.admits(metadata.get("authorization")):
-            if not handler_call_details.method.startswith(HEALTH_PREFIX):
+        header = dict(handler_call_details.invocation_metadata or ()).get("authorization")
+        of_health = handler_call_details.method.startswith(HEALTH_PREFIX)
+        if of_health and self._is_health_token(header):
+            return await continuation(handler_call_details)
+        if self._tokens.admits(header):
+            if not of_health:
                 self._on_call()
             return await continuation(handler_call_details)
         return grpc.unary_unary_rpc_method_handler(_refuse)
+
+    def _is_health_token(self, header: str | bytes | None) -> bool:
+        given = header.encode() if isinstance(header, str) else header or b""
+        return hmac.compare_digest(given, f"Bearer {self.health_token}".encode())
 
 
 async def _refuse(request: Any, context: grpc.aio.ServicerContext) -> None:

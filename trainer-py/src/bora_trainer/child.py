@@ -2,13 +2,16 @@
 
 SIGTERM asks it to stop: the unfinished step is dropped and the last whole one saved. End of stdin means that the server
 is gone: the whole process group ends at once; checkpoints and artifacts are renamed into place, so nothing is left half
-written. This process never imports gRPC; the server never imports torch.
+written. A job of a lasting kind answers one request after another, so that the base is loaded once; END or FAILURE
+closes each, DROP on stdin ends the one in hand. This process never imports gRPC; the server never imports torch.
 """
 
 import argparse
 import errno
+import functools
 import json
 import os
+import queue
 import signal
 import sys
 import threading
@@ -16,6 +19,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from google.protobuf.message import Message
 
@@ -34,7 +38,7 @@ DOMAINS = {
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What to do with the request that follows: `kind` is "train", "inspect" or "devices"."""
+    """What to do with the request that follows: `kind` is one of WORK's. `run_folder`: where files are left."""
 
     kind: str
     run_folder: str = ""
@@ -90,29 +94,101 @@ def devices(job: Job, request: bytes, stop: Stop) -> Iterator[Message]:
     yield trainer_pb2.DescribeResponse(devices=[device_facts()])
 
 
-WORK: Mapping[str, Work] = {"train": train, "inspect": inspect, "devices": devices}
+def generate(job: Job, request: bytes, stop: Stop) -> Iterator[Message]:
+    """GenerateResponses; see generate.py."""
+    # Before torch is imported: a token is hundreds of short parallel regions, and threads that spin between them keep
+    # the processor from each other where others work beside: 85 ms a token instead of 2,900 (docs/log.md).
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    from bora_trainer.generate import TextRequest
+
+    yield from _writer().write(TextRequest.from_proto(trainer_pb2.GenerateRequest.FromString(request)), stop)
+
+
+@functools.cache
+def _writer() -> Any:
+    from bora_trainer.generate import Writer
+
+    return Writer()
+
+
+def merge(job: Job, request: bytes, stop: Stop) -> Iterator[Message]:
+    """One MergeResponse that lists what now lies in the job's folder; see merge.py."""
+    from bora_trainer.merge import MergeSpec
+    from bora_trainer.merge import merge as write_merged
+
+    yield write_merged(MergeSpec.from_proto(trainer_pb2.MergeRequest.FromString(request)), Path(job.run_folder))
+
+
+WORK: Mapping[str, Work] = {
+    "train": train, "inspect": inspect, "devices": devices, "generate": generate, "merge": merge,
+}  # fmt: skip
+LASTING = frozenset({"generate"})
+
+
+class Requests:
+    """What the server asks, read on a thread of its own; its going away ends the process group at once."""
+
+    def __init__(self) -> None:
+        self._waiting: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._dropped = threading.Event()
+        threading.Thread(target=self._read, name="requests", daemon=True).start()
+
+    def next(self) -> bytes:
+        return self._waiting.get()
+
+    def dropped(self) -> bool:
+        """Whether the server wants no more of the request in hand."""
+        return self._dropped.is_set()
+
+    def _read(self) -> None:
+        try:
+            while True:
+                frame = frames.read_frame(0)
+                if frame.kind == frames.DROP:
+                    self._dropped.set()
+                else:
+                    self._dropped.clear()  # it was meant for the one before
+                    self._waiting.put(frame.payload)
+        finally:
+            os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
 def serve(work: Mapping[str, Work], output: int) -> int:
     """Does the job on stdin and writes its messages to the descriptor `output`; returns the exit status."""
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    terminated = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: terminated.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         job = Job(**json.loads(frames.read_frame(0).payload))
-        request = frames.read_frame(0).payload
     except EOFError:
         return 1
-    threading.Thread(target=_end_with_server, name="end-with-server", daemon=True).start()
+    requests = Requests()
+
+    def stop() -> bool:
+        return terminated.is_set() or requests.dropped()
+
+    while True:
+        error = answer(work[job.kind], job, requests.next(), stop, output)
+        if job.kind not in LASTING:
+            return 0 if error is None else 1
+        if error is None:
+            frames.write_frame(output, frames.END, b"")
+        elif error.domain != "user":  # whatever is wrong with this process would stay wrong
+            return 1
+
+
+def answer(work: Work, job: Job, request: bytes, stop: Stop, output: int) -> TrainerError | None:
+    """Writes what comes of one request; an error is written, and returned."""
     try:
-        for message in work[job.kind](job, request, stop.is_set):
+        for message in work(job, request, stop):
             kind = frames.EVENT if isinstance(message, event_pb2.Event) else frames.ANSWER
             frames.write_frame(output, kind, message.SerializeToString())
-    except Exception as error:
+    except Exception as raised:
         traceback.print_exc()
-        frames.write_frame(output, frames.FAILURE, failure_of(as_trainer_error(error)).SerializeToString())
-        return 1
-    return 0
+        error = as_trainer_error(raised)
+        frames.write_frame(output, frames.FAILURE, failure_of(error).SerializeToString())
+        return error
+    return None
 
 
 def as_trainer_error(error: Exception) -> TrainerError:
@@ -129,12 +205,6 @@ def as_trainer_error(error: Exception) -> TrainerError:
 
 def failure_of(error: TrainerError) -> event_pb2.Failure:
     return event_pb2.Failure(code=error.code, domain=DOMAINS[error.domain], message=error.message, hint=error.hint)
-
-
-def _end_with_server() -> None:
-    while os.read(0, 4096):
-        pass
-    os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
 def main() -> int:

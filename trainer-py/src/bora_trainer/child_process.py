@@ -34,6 +34,7 @@ class ChildProcess:
     def __init__(self, process: asyncio.subprocess.Process, reader: asyncio.StreamReader) -> None:
         self._process = process
         self._reader = reader
+        self._decoder = frames.FrameDecoder()
         self._oom_kills = cgroup_oom_kills()
         self.pid = process.pid
 
@@ -42,10 +43,22 @@ class ChildProcess:
 
         What a killed child left unfinished is dropped.
         """
-        decoder = frames.FrameDecoder()
+        while (batch := await self.next_batch()) is not None:
+            yield batch
+
+    async def next_batch(self) -> list[frames.Frame] | None:
+        """The next of `batches`, None at their end. Loses nothing when it is cancelled."""
         while data := await self._reader.read(READ_BYTES):
-            if batch := decoder.feed(data):
-                yield batch
+            if batch := self._decoder.feed(data):
+                return batch
+        return None
+
+    async def send(self, kind: int, payload: bytes) -> None:
+        """A further frame on the child's stdin; nothing when it has ended, which its pipe tells."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(frames.encode_frame(kind, payload))
+        with contextlib.suppress(ConnectionError):
+            await self._process.stdin.drain()
 
     def ask_to_stop(self) -> None:
         """SIGTERM: drop the unfinished step, save the last whole one, end."""
@@ -122,10 +135,8 @@ async def launch(command: Sequence[str], job: Job, request: bytes, log: Path) ->
         lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(read_end, "rb")
     )
     child = ChildProcess(process, reader)
-    assert process.stdin is not None
-    process.stdin.write(frames.encode_frame(frames.JOB, job.to_json()) + frames.encode_frame(frames.REQUEST, request))
-    with contextlib.suppress(ConnectionError):  # it died at once: its exit status tells more
-        await process.stdin.drain()
+    await child.send(frames.JOB, job.to_json())
+    await child.send(frames.REQUEST, request)
     return child
 
 

@@ -20,6 +20,9 @@ REQUEST = 2
 EVENT = 3
 ANSWER = 4
 FAILURE = 5
+# Of a child that answers one request after another: the one in hand is answered; and to it: drop the one in hand.
+END = 6
+DROP = 7
 
 
 class Frame(NamedTuple):

@@ -77,6 +77,12 @@ def load_model(source: ModelSource, dtype: torch.dtype, device: torch.device | s
     return LoadedModel(model.to(device), _tokenizer(folder), folder.name, folder.hash, dtype, _attention(model.config))  # pyright: ignore[reportArgumentType]
 
 
+def stored_dtype(source: ModelSource) -> torch.dtype:
+    """What the base's weights are stored in, as its configuration says; float32 where it says nothing."""
+    said = getattr(_config(resolve(source)), "dtype", None)
+    return said if isinstance(said, torch.dtype) else torch.float32
+
+
 def load_tokenizer(source: ModelSource) -> PreTrainedTokenizerBase:
     """The model's own tokenizer. Raises as `load_model`."""
     return _tokenizer(resolve(source))

@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import grpc
@@ -22,7 +22,7 @@ from bora_trainer.leases import Lease
 from bora_trainer.publisher import Publisher
 from bora_trainer.run_keeper import RunKeeper
 from bora_trainer.server import TrainerService
-from bora_trainer.transport_security import TlsFiles, refuse_unprotected, server_credentials
+from bora_trainer.transport_security import TlsFiles, is_loopback, refuse_unprotected, server_credentials
 
 logger = logging.getLogger(__name__)
 SERVICE = trainer_pb2.DESCRIPTOR.services_by_name["TrainerService"].full_name
@@ -48,6 +48,7 @@ class Options:
     ready_file: Path
     data_root: Path | None
     model_root: Path | None
+    adapter_root: Path | None
     exit_when_orphaned: bool
     lease_ms: int
     events_port: int = 0
@@ -66,8 +67,9 @@ class TrainerProcess:
         self._publisher = Publisher(options.host, options.events_port)
         self._contact = Lease(options.lease_ms)
         self._keeper = RunKeeper(
-            options.run_root.resolve(), self._publisher, child_command, options.data_root, options.model_root
-        )
+            options.run_root.resolve(), self._publisher, child_command, options.data_root, options.model_root,
+            options.adapter_root or (None if is_loopback(options.host) else options.run_root),
+        )  # fmt: skip
         self._service = TrainerService(self._keeper, self._publisher, self._contact, tuple(child_command))
         self._health = health_aio.HealthServicer()
         self._told_to_leave = asyncio.Event()
@@ -80,9 +82,8 @@ class TrainerProcess:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._told_to_leave.set)
-        server = grpc.aio.server(
-            interceptors=[TokenInterceptor(self._token, self._contact.renew)], options=CHANNEL_OPTIONS
-        )
+        gate = TokenInterceptor(self._token, self._contact.renew)
+        server = grpc.aio.server(interceptors=[gate], options=CHANNEL_OPTIONS)
         watching: list[asyncio.Task[None]] = []
         try:
             trainer_pb2_grpc.add_TrainerServiceServicer_to_server(self._service, server)
@@ -95,7 +96,7 @@ class TrainerProcess:
             if self._options.exit_when_orphaned:
                 watching.append(asyncio.create_task(self._leave_when_orphaned()))
             self._contact.renew()
-            self._write_ready(address)
+            self._write_ready(address, gate.health_token)
             await self._told_to_leave.wait()
             await self._drain()
         finally:
@@ -132,7 +133,7 @@ class TrainerProcess:
                 await held.ended.wait()  # its lease lapses by itself, and the run drains
                 continue
             left = max(self._contact.remaining, held.lease.remaining if held is not None else 0.0)
-            if left == 0.0 and not self._service.inspecting:
+            if left == 0.0 and not self._service.occupied:
                 logger.info("no one has called for %.1f s; leaving", self._contact.milliseconds / 1000)
                 self._told_to_leave.set()
                 return
@@ -146,12 +147,15 @@ class TrainerProcess:
             await self._health.set(SERVICE, serving)
             await asyncio.sleep(1.0)
 
-    def _write_ready(self, address: str) -> None:
+    def _write_ready(self, address: str, health_token: str) -> None:
+        tls = self._options.tls
         ready = {
             "address": address,
             "pid": os.getpid(),
             "instanceId": self._service.instance_id,
             "startTime": process_start_time(os.getpid()),
+            "healthToken": health_token,
+            "tls": tls and {name: path and str(path.resolve()) for name, path in asdict(tls).items()},
         }
         write_private(self._options.ready_file, json.dumps(ready) + "\n")
 

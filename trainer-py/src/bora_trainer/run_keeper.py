@@ -34,6 +34,7 @@ class RunKeeper:
         child_command: Sequence[str],
         data_root: Path | None,
         model_root: Path | None,
+        adapter_root: Path | None = None,
     ) -> None:
         self.run_root = run_root
         self.held: HeldRun | None = None
@@ -42,6 +43,7 @@ class RunKeeper:
         self._child_command = child_command
         self._data_root = data_root
         self._model_root = model_root
+        self._adapter_root = adapter_root
         self._starting = asyncio.Lock()
 
     async def start(self, request: trainer_pb2.StartRequest) -> tuple[HeldRun, bool]:
@@ -123,10 +125,18 @@ class RunKeeper:
 
     def locate_sources(self, model: run_pb2.ModelSource, data: run_pb2.DataSpec) -> None:
         """Resolves the paths of a model and a data source in place. Raises TrainerError `path_refused`."""
-        if self._model_root is not None and model.WhichOneof("source") == "path":
-            model.path = str(below(self._model_root, model.path))
+        self.locate_model(model)
         if self._data_root is not None and data.WhichOneof("source") == "table":
             data.table.path = str(below(self._data_root, data.table.path))
+
+    def locate_model(self, model: run_pb2.ModelSource) -> None:
+        """Resolves a model's path in place. Raises TrainerError `path_refused`."""
+        if self._model_root is not None and model.WhichOneof("source") == "path":
+            model.path = str(below(self._model_root, model.path))
+
+    def locate_adapter(self, folder: str) -> str:
+        """Where an adapter's folder is, symbolic links resolved. Raises TrainerError `path_refused`."""
+        return str(Path(folder).resolve() if self._adapter_root is None else below(self._adapter_root, folder))
 
     async def _begin(self, request: trainer_pb2.StartRequest, spec: run_pb2.RunSpec) -> HeldRun:
         folder = self.folder(spec.run_id)

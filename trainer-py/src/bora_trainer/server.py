@@ -3,6 +3,7 @@
 proto/bora/trainer/v1/trainer.proto says what each call does; run_keeper.py and held_run.py hold the rules.
 """
 
+import contextlib
 import functools
 import logging
 import tempfile
@@ -21,6 +22,7 @@ from bora_trainer.child import Job
 from bora_trainer.child_process import launch
 from bora_trainer.errors import TrainerError
 from bora_trainer.held_run import told
+from bora_trainer.lasting_child import LastingChild
 from bora_trainer.leases import Lease
 from bora_trainer.publisher import Publisher
 from bora_trainer.rich_errors import abort
@@ -59,7 +61,7 @@ def stream(method: Callable[..., AsyncIterator[Any]]) -> Callable[..., AsyncIter
 
 
 class TrainerService(trainer_pb2_grpc.TrainerServiceServicer):
-    """One method a call. `contact` is the lease of whoever calls, run or no run; an inspection counts as a call."""
+    """One method a call. `contact` is the lease of whoever calls, run or no run; what takes long counts as a call."""
 
     def __init__(self, keeper: RunKeeper, publisher: Publisher, contact: Lease, child_command: tuple[str, ...]) -> None:
         self.instance_id = str(uuid.uuid4())
@@ -67,8 +69,15 @@ class TrainerService(trainer_pb2_grpc.TrainerServiceServicer):
         self._publisher = publisher
         self._contact = contact
         self._child_command = child_command
+        self._texts = LastingChild(child_command, "generate")
         self._devices: list[trainer_pb2.Device] = []
-        self.inspecting = False
+        self._doing = ""  # what a child does for a call, besides a run and texts
+        self._starting = 0
+
+    @property
+    def occupied(self) -> bool:
+        """Whether a call is being answered that takes long."""
+        return self._doing != "" or self._texts.busy
 
     async def probe_devices(self) -> None:
         """Asks a child, which may import torch, what it could train on. Raises TrainerError."""
@@ -96,23 +105,20 @@ class TrainerService(trainer_pb2_grpc.TrainerServiceServicer):
 
     @unary
     async def Inspect(self, request: trainer_pb2.InspectRequest, context: Any) -> trainer_pb2.InspectResponse:
-        self._keeper.refuse_while_active()
-        if self.inspecting:
-            raise TrainerError("busy", "another inspection is under way", "wait for its end", "controller")
         self._keeper.locate_sources(request.model, request.data)
-        self.inspecting = True
-        try:
+        async with self._alone("an inspection"):
             answer = await self._ask_child(Job("inspect"), request.SerializeToString())
-        finally:
-            self.inspecting = False
-            self._contact.renew()
         return trainer_pb2.InspectResponse.FromString(answer)
 
     @unary
     async def Start(self, request: trainer_pb2.StartRequest, context: Any) -> trainer_pb2.StartResponse:
-        if self.inspecting:
-            raise TrainerError("busy", "an inspection is under way", "wait for its end", "controller")
-        held, accepted = await self._keeper.start(request)
+        self._refuse_beside_others()
+        self._starting += 1
+        try:
+            await self._texts.end()
+            held, accepted = await self._keeper.start(request)
+        finally:
+            self._starting -= 1
         self._contact.renew(request.lease_ms)
         return trainer_pb2.StartResponse(accepted=accepted, last_seq=held.last_seq)
 
@@ -158,6 +164,54 @@ class TrainerService(trainer_pb2_grpc.TrainerServiceServicer):
             self._contact.renew()  # a long file is a sign of life too
             yield answer
 
+    @stream
+    async def Generate(
+        self, request: trainer_pb2.GenerateRequest, context: Any
+    ) -> AsyncIterator[trainer_pb2.GenerateResponse]:
+        self._keeper.refuse_while_active()
+        if self._doing or self._starting:
+            raise _busy(self._doing or "the start of a run")
+        self._keeper.locate_model(request.model)
+        for source in request.adapters:
+            if source.WhichOneof("source") == "folder":
+                source.folder = self._keeper.locate_adapter(source.folder)
+        async with contextlib.aclosing(self._texts.answers(request.SerializeToString())) as answers:
+            async for answer in answers:
+                self._contact.renew()
+                yield trainer_pb2.GenerateResponse.FromString(answer)
+
+    @stream
+    async def Merge(self, request: trainer_pb2.MergeRequest, context: Any) -> AsyncIterator[trainer_pb2.MergeResponse]:
+        self._keeper.locate_model(request.model)
+        request.folder = self._keeper.locate_adapter(request.folder)
+        async with self._alone("a merge"):
+            with tempfile.TemporaryDirectory(prefix=".merged-", dir=self._keeper.run_root) as name:
+                answer = await self._ask_child(Job("merge", name), request.SerializeToString())
+                listed = trainer_pb2.MergeResponse.FromString(answer)
+                yield listed
+                for file in listed.files:
+                    for chunk in read_chunks(Path(name) / file.path, file.path, 0, file.sha256):
+                        self._contact.renew()
+                        if chunk.chunk:
+                            yield trainer_pb2.MergeResponse(chunk=chunk.chunk)
+
+    @contextlib.asynccontextmanager
+    async def _alone(self, what: str) -> AsyncIterator[None]:
+        """While a child does `what` for a call, nothing else begins; its memory is free of a base kept for texts."""
+        self._keeper.refuse_while_active()
+        self._refuse_beside_others()
+        self._doing = what
+        try:
+            await self._texts.end()
+            yield
+        finally:
+            self._doing = ""
+            self._contact.renew()
+
+    def _refuse_beside_others(self) -> None:
+        if self.occupied:
+            raise _busy(self._doing or "the writing of a text")
+
     async def _ask_child(self, job: Job, request: bytes) -> bytes:
         """The one answer of a child; killed with the call, if that is cancelled."""
         with tempfile.TemporaryDirectory(prefix="bora-") as folder:
@@ -178,3 +232,7 @@ class TrainerService(trainer_pb2_grpc.TrainerServiceServicer):
                     raise told(event_pb2.Failure.FromString(frame.payload))
             logger.error("%s said nothing:\n%s", job.kind, log.read_text(errors="replace")[-8192:])
             raise child.ending(status)
+
+
+def _busy(what: str) -> TrainerError:
+    return TrainerError("busy", f"{what} is under way", "wait for its end", "controller")

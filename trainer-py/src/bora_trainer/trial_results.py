@@ -16,6 +16,7 @@ from torch import Tensor
 
 from bora.trainer.v1 import event_pb2
 from bora_trainer import artifacts
+from bora_trainer.adapters.distances import distances_of_rows
 from bora_trainer.adapters.peft_files import write_adapters
 from bora_trainer.data import Dataset, Document, Split
 from bora_trainer.engine import Engine
@@ -31,6 +32,8 @@ _SCORED = {
     "base": event_pb2.SCORED_BASE,
 }
 _SPLIT = {"validation": event_pb2.SPLIT_VALIDATION, "test": event_pb2.SPLIT_TEST}
+# Tasks times rank whose adapters are compared, all with all: beyond it that takes minutes.
+_MOST_COMPARED = 4096
 _HELD_OUT: tuple[Split, ...] = ("validation", "test")
 
 
@@ -111,7 +114,9 @@ def write_trial(
     mean_P: Tensor,
     results: list[Scored],
 ) -> event_pb2.Artifact:
-    """Documents, one adapter a task and Theta's; returns the manifest that lists them. Rows in the host's memory."""
+    """Documents, one adapter a task and Theta's, and how far those are from each other; returns the manifest that lists
+    them. Rows in the host's memory.
+    """
     folder = run_folder / "trials" / trial_id
     documents = _write_documents(run_folder, folder / "documents.jsonl", dataset, results)
     rows = {task.slug: row_P for task, row_P in zip(dataset.tasks, rows_DP, strict=True)} | {"prior-mean": mean_P}
@@ -123,7 +128,20 @@ def write_trial(
         ]
         for name, files in written.items()
     }
-    return _write_manifest(run_folder, folder, {"documents": documents, "adapters": adapters})
+    manifest = {"documents": documents, "adapters": adapters}
+    if len(dataset.tasks) * engine.lora.spec.rank <= _MOST_COMPARED:
+        manifest["distances"] = _write_distances(
+            run_folder, folder / "distances.json", engine, dataset, rows_DP, mean_P
+        )
+    return _write_manifest(run_folder, folder, manifest)
+
+
+def _write_distances(
+    run_folder: Path, file: Path, engine: Engine, dataset: Dataset, rows_DP: Tensor, mean_P: Tensor
+) -> dict[str, Any]:
+    found = distances_of_rows(engine.layout, engine.lora.scale, mean_P, rows_DP)
+    artifacts.write_json(file, found.as_json([task.name for task in dataset.tasks]))
+    return artifacts.as_json(artifacts.describe(run_folder, file))
 
 
 def write_base(run_folder: Path, dataset: Dataset, results: list[Scored]) -> event_pb2.Artifact:

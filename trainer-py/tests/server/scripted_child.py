@@ -55,6 +55,28 @@ def devices(job: Job, request: bytes, stop: Stop) -> Iterator[Message]:
     yield trainer_pb2.DescribeResponse(devices=[trainer_pb2.Device(name="cpu", description="scripted", threads=1)])
 
 
+def generate(job: Job, request: bytes, stop: Stop) -> Iterator[Message]:
+    """A word a token: the request's prompt, or the process that says it."""
+    asked = trainer_pb2.GenerateRequest.FromString(request)
+    if asked.prompt == "too long":
+        raise TrainerError("prompt_too_long", "the prompt has 9 tokens, the context holds 8", "shorten it")
+    _misbehave(asked.prompt, Path())
+    for token in range(asked.max_tokens):
+        if stop():
+            return
+        time.sleep(STEP_SECONDS)
+        said = {"pid": str(os.getpid()), "folder": asked.adapters[0].folder}.get(asked.prompt, asked.prompt)
+        yield trainer_pb2.GenerateResponse(text=said, token=token)
+
+
+def merge(job: Job, request: bytes, stop: Stop) -> Iterator[Message]:
+    asked = trainer_pb2.MergeRequest.FromString(request)
+    _misbehave(Path(asked.folder).name, Path())
+    folder = Path(job.run_folder)
+    big, small = _write(folder, "model.safetensors", os.urandom(3_000_000)), _write(folder, "empty", b"")
+    yield trainer_pb2.MergeResponse(files=[big, small])
+
+
 def loaded(package: str) -> list[str]:
     return [name for name in sys.modules if name.split(".")[0] == package]
 
@@ -102,5 +124,7 @@ def _write(folder: Path, path: str, content: bytes) -> event_pb2.Artifact:
     return event_pb2.Artifact(path=path, size=len(content), sha256=hashlib.sha256(content).hexdigest())
 
 
+WORK = {"train": train, "inspect": inspect, "devices": devices, "generate": generate, "merge": merge}
+
 if __name__ == "__main__":
-    sys.exit(serve({"train": train, "inspect": inspect, "devices": devices}, int(sys.argv[2])))
+    sys.exit(serve(WORK, int(sys.argv[2])))

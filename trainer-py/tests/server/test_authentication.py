@@ -1,6 +1,7 @@
 """No call without the token; no port another machine could reach; no second trainer on a port."""
 
 import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +20,7 @@ METHODS = [f"/{SERVICE}/{method.name}" for method in SERVICE_METHODS] + ["/grpc.
 
 
 def test_every_method_refuses_a_wrong_or_missing_token(trainer: TrainerUnderTest) -> None:
-    assert len(METHODS) == 8
+    assert len(METHODS) == 10
     for method in METHODS:
         streaming = any(m.server_streaming for m in SERVICE_METHODS if method.endswith(f"/{m.name}"))
         kind = trainer.channel.unary_stream if streaming else trainer.channel.unary_unary
@@ -100,9 +101,12 @@ def test_what_cannot_be_bound_ends_with_a_code_and_status_2(
 def test_ready_is_private_and_health_answers_with_the_token(trainer: TrainerUnderTest) -> None:
     assert trainer.ready_file.stat().st_mode & 0o777 == 0o600
     assert trainer.ready["pid"] == trainer.process.pid and trainer.ready["startTime"] > 0
-    assert check(trainer.ready_file, trainer.token_file, "", 10) == "SERVING"
-    assert check(trainer.ready_file, trainer.token_file, SERVICE, 10) == "SERVING"
-    other = trainer.token_file.with_name("other")
-    other.write_text("another-token-of-enough-characters")
+    assert check(trainer.ready_file, "", 10) == "SERVING"
+    assert check(trainer.ready_file, SERVICE, 10) == "SERVING"
+    of_health = bearer(trainer.ready["healthToken"])  # which is good for health alone
+    call = lambda: trainer.stub.Describe(trainer_pb2.DescribeRequest(), metadata=of_health, timeout=10)  # noqa: E731
+    assert refusal(call)[0] == "UNAUTHENTICATED"
+    other = trainer.ready_file.with_name("other.json")
+    other.write_text(json.dumps(trainer.ready | {"healthToken": "another"}))
     with pytest.raises(grpc.RpcError, match="UNAUTHENTICATED"):
-        check(trainer.ready_file, other, "", 10)
+        check(other, "", 10)

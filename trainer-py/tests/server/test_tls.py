@@ -14,6 +14,7 @@ from trainer_under_test import TOKEN, TrainerUnderTest, bearer, refusal, spec
 
 from bora.trainer.v1 import trainer_pb2, trainer_pb2_grpc
 from bora_trainer.errors import TrainerError
+from bora_trainer.healthcheck import check
 from bora_trainer.transport_security import TlsFiles, channel_credentials, server_credentials
 
 pytestmark = pytest.mark.skipif(
@@ -90,6 +91,7 @@ def test_with_certificate_and_token_it_answers_without_either_it_does_not(
     assert describe(grpc.secure_channel(address, good)).api_version == "1.0"
     wrong_token = lambda: describe(grpc.secure_channel(address, good), "another-token-of-enough-characters")  # noqa: E731
     assert refusal(wrong_token)[0] == "UNAUTHENTICATED"
+    assert check(protected.ready_file, "", 10) == "SERVING"  # by its own certificate
 
     stranger = Authority(tmp_path / "stranger")
     for channel in (

@@ -106,12 +106,10 @@ export function liveReporter(terminal: Terminal, canvas: Canvas, redrawMs = 200)
   };
 }
 
-/** The reporter for where the output goes. */
-export async function openReporter(terminal: Terminal, json: boolean): Promise<Reporter> {
-  if (json) return jsonReporter(terminal);
-  if (!terminal.isTty) return lineReporter(terminal);
+/** A canvas on standard output. */
+export async function terminalCanvas(): Promise<Canvas> {
   const { default: logUpdate } = await import("log-update");
-  const canvas: Canvas = {
+  return {
     draw: (lines) => {
       logUpdate(lines.join("\n"));
     },
@@ -119,5 +117,11 @@ export async function openReporter(terminal: Terminal, json: boolean): Promise<R
       logUpdate.done();
     },
   };
-  return liveReporter(terminal, canvas);
+}
+
+/** The reporter for where the output goes. */
+export async function openReporter(terminal: Terminal, json: boolean): Promise<Reporter> {
+  if (json) return jsonReporter(terminal);
+  if (!terminal.isTty) return lineReporter(terminal);
+  return liveReporter(terminal, await terminalCanvas());
 }

@@ -1,127 +1,129 @@
-import type { SweepResults } from "@bora/contracts";
+import type { PerplexityByTau, PerplexityPoint } from "@bora/analysis";
 import * as Plot from "@observablehq/plot";
-import { parseHTML } from "linkedom";
-import { meanPoints, overall, taskPoints, type Point } from "./perplexity-points.js";
-import { perplexityTicks } from "./perplexity-ticks.js";
-import { spreadLabels } from "./spread-labels.js";
+import { endLabels, labelRoom } from "./end-labels.js";
+import { logScale, type LogScale } from "./log-scale.js";
+import { draw, sheetOf, type FigureOptions, type Sheet, type Size } from "./sheet.js";
 import { readableTicks, tauAxis, type TauTick } from "./tau-axis.js";
 
-const size = { width: 860, height: 460, marginLeft: 62, marginRight: 205, marginTop: 34, marginBottom: 62 };
-const area = { top: size.marginTop, bottom: size.height - size.marginBottom };
-const plotWidth = size.width - size.marginLeft - size.marginRight;
-const lineHeight = 13; // pixels
-const labelWidth = 52; // of a tau
+const overall = "all tasks (macro)";
 
-/** What the marks share: the axis of taus with its two ends, and the perplexities shown. */
-interface Frame {
-  axis: readonly TauTick[];
-  left: number;
-  right: number;
+interface Axis {
+  ticks: readonly TauTick[];
   domain: [number, number];
+  at(tau: number): number;
 }
 
-function frameOf(taus: readonly number[], perplexities: readonly number[]): Frame {
-  const axis = tauAxis(taus);
-  const [first, last] = [axis[0]?.at ?? 0, axis.at(-1)?.at ?? 0];
+function axisOf(taus: readonly number[]): Axis {
+  const ticks = tauAxis(taus);
+  const [first, last] = [ticks[0]?.at ?? 0, ticks.at(-1)?.at ?? 0];
   const margin = 0.03 * (last - first || 1);
-  const domain: [number, number] = [Math.min(...perplexities) / 1.06, Math.max(...perplexities) * 1.06];
-  return { axis, left: first - margin, right: last + margin, domain };
+  return {
+    ticks,
+    domain: [first - margin, last + margin],
+    at: (tau) => ticks.find((tick) => tick.tau === tau)?.at ?? NaN,
+  };
 }
 
-function axes({ axis, left, right, domain }: Frame): Plot.Markish[] {
-  const ticks = readableTicks(axis, (labelWidth / plotWidth) * (right - left));
-  const label = (at: number): string => axis.find((tick) => tick.at === at)?.label ?? "";
+function axes(sheet: Sheet, size: Size, { ticks, domain }: Axis): Plot.Markish[] {
+  const perPixel = (domain[1] - domain[0]) / (sheet.width - size.left - size.right);
+  const widest = Math.max(...ticks.map(({ label }) => Math.max(...label.split("\n").map(sheet.textWidth))));
+  const shown = readableTicks(ticks, (widest + 8) * perPixel);
   return [
-    Plot.gridY(perplexityTicks(...domain), { strokeOpacity: 0.12 }),
-    Plot.axisY(perplexityTicks(...domain), { label: null, tickFormat: String, tickSize: 0 }),
     Plot.axisX(
-      ticks.map(({ at }) => at),
-      { label: null, tickFormat: label, lineHeight: 1.3 },
+      shown.map(({ at }) => at),
+      { label: null, tickFormat: (at: number) => ticks.find((tick) => tick.at === at)?.label ?? "", lineHeight: 1.3 },
     ),
-    Plot.text(["Test perplexity"], {
-      frameAnchor: "top-left",
-      textAnchor: "start",
-      dx: 4 - size.marginLeft,
-      dy: -24,
-    }),
-    Plot.text(["prior precision τ (nats)"], { frameAnchor: "bottom", dy: 52 }),
+    Plot.text(["test perplexity"], { frameAnchor: "top-left", textAnchor: "start", dx: 4 - size.left, dy: -24 }),
+    Plot.text(["prior precision τ (nats)"], { frameAnchor: "bottom", dy: size.bottom - 8 }),
   ];
 }
 
-const baseLine = (perplexity: number): Plot.Markish[] => [
-  Plot.ruleY([perplexity], { strokeDasharray: "5 4", strokeOpacity: 0.7 }),
-  Plot.text([perplexity], {
-    text: () => "base model",
-    y: (value: number) => value,
-    frameAnchor: "right",
-    textAnchor: "end",
-    dx: -4,
-    dy: -8,
-  }),
-];
-
-function lines({ axis }: Frame, tasks: readonly Point[], mean: readonly Point[], best: number | undefined) {
-  const x = ({ tau }: Point) => axis.find((tick) => tick.tau === tau)?.at;
+function lines(sheet: Sheet, { overall: mean, tasks, best }: PerplexityByTau, { at }: Axis): Plot.Markish[] {
+  const x = ({ tau }: { tau: number }) => at(tau);
+  const points = tasks.flatMap(({ name, points: own }) => own.map((point) => ({ name, ...point })));
+  const banded = mean.flatMap(({ tau, band }) => (band === null ? [] : [{ tau, low: band[0], high: band[1] }]));
   return [
-    Plot.line(tasks, { x, y: "perplexity", z: "name", strokeWidth: 1, strokeOpacity: 0.38 }),
-    Plot.dot(tasks, { x, y: "perplexity", r: 1.6, fill: "currentColor", fillOpacity: 0.38, stroke: "none" }),
+    Plot.areaY(banded, { x, y1: "low", y2: "high", fill: sheet.color("low"), fillOpacity: 0.25 }),
+    Plot.line(points, { x, y: "perplexity", z: "name", strokeWidth: 1, strokeOpacity: 0.4 }),
+    Plot.dot(points, { x, y: "perplexity", r: 1.6, fill: "currentColor", fillOpacity: 0.4, stroke: "none" }),
     Plot.line(mean, { x, y: "perplexity", strokeWidth: 3.5, strokeLinejoin: "round" }),
     Plot.dot(
-      mean.filter(({ tau }) => tau === best),
+      mean.filter(({ tau }) => tau === best || mean.length === 1),
       { x, y: "perplexity", r: 6, fill: "currentColor" },
     ),
   ];
 }
 
-/** Names at the right ends of the lines, moved apart; of the mean alone when there are too many to read. */
-function names({ right, domain }: Frame, points: readonly Point[]): Plot.Markish {
-  const decades = Math.log(domain[1] / domain[0]) / (area.bottom - area.top);
-  const last = Math.max(...points.map(({ tau }) => tau));
-  const ends = points.filter(({ tau }) => tau === last);
-  const crowded = (ends.length - 1) * lineHeight > area.bottom - area.top;
-  const wanted = ends
-    .filter(({ name }) => !crowded || name === overall)
-    .map(({ name, perplexity }) => ({ label: name, at: area.top + Math.log(domain[1] / perplexity) / decades }));
-  return Plot.text(spreadLabels(wanted, lineHeight, [area.top, area.bottom]), {
-    text: ({ label }) => (label.length > 30 ? `${label.slice(0, 29)}…` : label),
+/** Names at the right ends of the lines. */
+function names(sheet: Sheet, size: Size, data: PerplexityByTau, scale: LogScale, right: number): Plot.Markish {
+  const end = (points: readonly { perplexity: number }[]) => scale.at(points.at(-1)?.perplexity ?? NaN);
+  const wanted = [
+    { text: overall, y: end(data.overall), first: true },
+    ...data.tasks
+      .filter(({ points }) => points.length > 0)
+      .map(({ name, points }) => ({ text: name, y: end(points), first: false })),
+  ];
+  const placed = endLabels(sheet, wanted, [size.top, size.height - size.bottom], size.right);
+  return Plot.text(placed, {
+    text: "text",
     x: () => right,
-    y: ({ at }) => domain[1] * Math.exp((area.top - at) * decades),
+    y: ({ y }) => scale.valueAt(y),
     dx: 6,
     textAnchor: "start",
-    fillOpacity: ({ label }) => (label === overall ? 1 : 0.65),
+    fillOpacity: ({ opacity }) => opacity,
   });
 }
 
+/** The base model as a rule where it is near enough to leave the lines room, else as a number at the top. */
+function baseMarks(base: number | null, scale: LogScale): Plot.Markish[] {
+  if (base === null) return [];
+  const above = base > scale.domain[1];
+  const text = above ? `base model ${base.toPrecision(3)} (above)` : "base model";
+  const place = above
+    ? { frameAnchor: "top-right" as const, dy: 6 }
+    : { y: () => base, frameAnchor: "right" as const, dy: -8 };
+  return [
+    ...(above ? [] : [Plot.ruleY([base], { strokeDasharray: "5 4", strokeOpacity: 0.7 })]),
+    Plot.text([text], { ...place, textAnchor: "end", dx: -4 }),
+  ];
+}
+
+/** Whether the base model's line would take more of the height than all others. */
+function farAbove(base: number, shown: readonly number[]): boolean {
+  const [least, most] = [Math.min(...shown), Math.max(...shown)];
+  return Math.log(base / most) > Math.max(Math.log(most / least), 0.2);
+}
+
 /**
- * The poster's figure as SVG text: test perplexity (logarithmic) against tau, 0 and infinity as named ends; every task
- * thin, all tasks together thick, the base model dashed, the best tau (by validation) as a dot. Drawn in the colour of
- * the text around it. Empty text when nothing finished.
+ * The poster's figure: test perplexity (logarithmic) against tau, 0 and infinity as named ends; every task thin, all
+ * tasks together thick with the interval of their difference to the best tau, which is marked by a dot, the base model
+ * dashed. `overall` must hold a point.
  */
-export function perplexityAgainstTau(results: SweepResults): string {
-  const [tasks, mean] = [taskPoints(results), meanPoints(results)];
-  if (mean.length === 0) return "";
-  const base = results.base === null ? [] : [results.base.test.macroPerplexity];
-  const shown = [...tasks, ...mean];
-  const frame = frameOf(
-    results.trials.map(({ tau }) => tau),
-    shown.map(({ perplexity }) => perplexity).concat(base),
-  );
-  const { document } = parseHTML("<html><body></body></html>");
-  const figure = Plot.plot({
-    document,
-    className: "perplexity-figure",
+export function perplexityAgainstTau(data: PerplexityByTau, options: FigureOptions = {}): Element {
+  const sheet = sheetOf(options);
+  const texts = [overall, ...data.tasks.map(({ name }) => name)];
+  const size: Size = {
+    height: sheet.narrow ? 380 : 460,
+    top: 34,
+    bottom: 62,
+    left: 46,
+    right: labelRoom(sheet, texts),
+  };
+  const axis = axisOf(data.taus);
+  const bands = data.overall.flatMap(({ band }: PerplexityPoint) => band ?? []);
+  const shown = [...data.overall, ...data.tasks.flatMap(({ points }) => points)].map(({ perplexity }) => perplexity);
+  const base = data.base === null || farAbove(data.base, shown) ? [] : [data.base];
+  const scale = logScale([...shown, ...bands, ...base], [size.top, size.height - size.bottom]);
+  return draw(sheet, size, {
     ariaLabel: "Test perplexity against tau",
-    ...size,
-    style: { fontSize: "12px", background: "none" },
-    x: { domain: [frame.left, frame.right], axis: null },
-    y: { type: "log", domain: frame.domain },
+    x: { domain: axis.domain, axis: null },
+    y: { type: "log", domain: scale.domain, axis: null },
     marks: [
-      ...axes(frame),
-      ...base.flatMap(baseLine),
-      ...lines(frame, tasks, mean, results.best?.tau),
-      names(frame, shown),
+      ...scale.marks,
+      ...axes(sheet, size, axis),
+      ...baseMarks(data.base, scale),
+      ...lines(sheet, data, axis),
+      names(sheet, size, data, scale, axis.domain[1]),
     ],
   });
-  figure.setAttribute("xmlns", "http://www.w3.org/2000/svg"); // so that it is a picture on its own, too
-  return figure.outerHTML;
 }

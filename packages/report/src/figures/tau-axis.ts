@@ -1,4 +1,4 @@
-import { formatTau } from "@bora/contracts";
+import { formatTau } from "@bora/contracts/tau";
 
 export interface TauTick {
   tau: number;

@@ -21,6 +21,12 @@ class CancelMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CANCEL_MODE_UNSPECIFIED: _ClassVar[CancelMode]
     CANCEL_MODE_DRAIN: _ClassVar[CancelMode]
     CANCEL_MODE_KILL: _ClassVar[CancelMode]
+
+class Finish(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    FINISH_UNSPECIFIED: _ClassVar[Finish]
+    FINISH_LENGTH: _ClassVar[Finish]
+    FINISH_END: _ClassVar[Finish]
 RUN_STATE_UNSPECIFIED: RunState
 RUN_STATE_TRAINING: RunState
 RUN_STATE_STOPPING: RunState
@@ -28,6 +34,9 @@ RUN_STATE_ENDED: RunState
 CANCEL_MODE_UNSPECIFIED: CancelMode
 CANCEL_MODE_DRAIN: CancelMode
 CANCEL_MODE_KILL: CancelMode
+FINISH_UNSPECIFIED: Finish
+FINISH_LENGTH: Finish
+FINISH_END: Finish
 
 class DescribeRequest(_message.Message):
     __slots__ = ()
@@ -285,3 +294,61 @@ class ReadArtifactResponse(_message.Message):
     chunk: bytes
     sha256: str
     def __init__(self, chunk: _Optional[bytes] = ..., sha256: _Optional[str] = ...) -> None: ...
+
+class GenerateRequest(_message.Message):
+    __slots__ = ("model", "adapters", "prompt", "seed", "max_tokens", "temperature", "top_p", "top_k")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    ADAPTERS_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    MAX_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
+    TOP_P_FIELD_NUMBER: _ClassVar[int]
+    TOP_K_FIELD_NUMBER: _ClassVar[int]
+    model: _run_pb2.ModelSource
+    adapters: _containers.RepeatedCompositeFieldContainer[AdapterSource]
+    prompt: str
+    seed: int
+    max_tokens: int
+    temperature: float
+    top_p: float
+    top_k: int
+    def __init__(self, model: _Optional[_Union[_run_pb2.ModelSource, _Mapping]] = ..., adapters: _Optional[_Iterable[_Union[AdapterSource, _Mapping]]] = ..., prompt: _Optional[str] = ..., seed: _Optional[int] = ..., max_tokens: _Optional[int] = ..., temperature: _Optional[float] = ..., top_p: _Optional[float] = ..., top_k: _Optional[int] = ...) -> None: ...
+
+class AdapterSource(_message.Message):
+    __slots__ = ("base", "folder")
+    BASE_FIELD_NUMBER: _ClassVar[int]
+    FOLDER_FIELD_NUMBER: _ClassVar[int]
+    base: bool
+    folder: str
+    def __init__(self, base: _Optional[bool] = ..., folder: _Optional[str] = ...) -> None: ...
+
+class GenerateResponse(_message.Message):
+    __slots__ = ("adapter", "text", "token", "finish")
+    ADAPTER_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    FINISH_FIELD_NUMBER: _ClassVar[int]
+    adapter: int
+    text: str
+    token: int
+    finish: Finish
+    def __init__(self, adapter: _Optional[int] = ..., text: _Optional[str] = ..., token: _Optional[int] = ..., finish: _Optional[_Union[Finish, str]] = ...) -> None: ...
+
+class MergeRequest(_message.Message):
+    __slots__ = ("model", "folder", "dtype")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    FOLDER_FIELD_NUMBER: _ClassVar[int]
+    DTYPE_FIELD_NUMBER: _ClassVar[int]
+    model: _run_pb2.ModelSource
+    folder: str
+    dtype: _run_pb2.Dtype
+    def __init__(self, model: _Optional[_Union[_run_pb2.ModelSource, _Mapping]] = ..., folder: _Optional[str] = ..., dtype: _Optional[_Union[_run_pb2.Dtype, str]] = ...) -> None: ...
+
+class MergeResponse(_message.Message):
+    __slots__ = ("files", "chunk")
+    FILES_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_FIELD_NUMBER: _ClassVar[int]
+    files: _containers.RepeatedCompositeFieldContainer[_event_pb2.Artifact]
+    chunk: bytes
+    def __init__(self, files: _Optional[_Iterable[_Union[_event_pb2.Artifact, _Mapping]]] = ..., chunk: _Optional[bytes] = ...) -> None: ...

@@ -71,6 +71,16 @@ class TrainerServiceStub:
                 request_serializer=bora_dot_trainer_dot_v1_dot_trainer__pb2.ReadArtifactRequest.SerializeToString,
                 response_deserializer=bora_dot_trainer_dot_v1_dot_trainer__pb2.ReadArtifactResponse.FromString,
                 _registered_method=True)
+        self.Generate = channel.unary_stream(
+                '/bora.trainer.v1.TrainerService/Generate',
+                request_serializer=bora_dot_trainer_dot_v1_dot_trainer__pb2.GenerateRequest.SerializeToString,
+                response_deserializer=bora_dot_trainer_dot_v1_dot_trainer__pb2.GenerateResponse.FromString,
+                _registered_method=True)
+        self.Merge = channel.unary_stream(
+                '/bora.trainer.v1.TrainerService/Merge',
+                request_serializer=bora_dot_trainer_dot_v1_dot_trainer__pb2.MergeRequest.SerializeToString,
+                response_deserializer=bora_dot_trainer_dot_v1_dot_trainer__pb2.MergeResponse.FromString,
+                _registered_method=True)
 
 
 class TrainerServiceServicer:
@@ -127,6 +137,21 @@ class TrainerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Generate(self, request, context):
+        """Continues a prompt by the base and by adapters, side by side, a message a token. Refused while a run is held (busy).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Merge(self, request, context):
+        """The base with an adapter added to its weights, as the files of a folder that plain transformers reads. Refused while
+        a run is held (busy). First the list of files, then their bytes, end to end, in chunks of at most 1 MiB.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TrainerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -164,6 +189,16 @@ def add_TrainerServiceServicer_to_server(servicer, server):
                     servicer.ReadArtifact,
                     request_deserializer=bora_dot_trainer_dot_v1_dot_trainer__pb2.ReadArtifactRequest.FromString,
                     response_serializer=bora_dot_trainer_dot_v1_dot_trainer__pb2.ReadArtifactResponse.SerializeToString,
+            ),
+            'Generate': grpc.unary_stream_rpc_method_handler(
+                    servicer.Generate,
+                    request_deserializer=bora_dot_trainer_dot_v1_dot_trainer__pb2.GenerateRequest.FromString,
+                    response_serializer=bora_dot_trainer_dot_v1_dot_trainer__pb2.GenerateResponse.SerializeToString,
+            ),
+            'Merge': grpc.unary_stream_rpc_method_handler(
+                    servicer.Merge,
+                    request_deserializer=bora_dot_trainer_dot_v1_dot_trainer__pb2.MergeRequest.FromString,
+                    response_serializer=bora_dot_trainer_dot_v1_dot_trainer__pb2.MergeResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -357,6 +392,60 @@ class TrainerService:
             '/bora.trainer.v1.TrainerService/ReadArtifact',
             bora_dot_trainer_dot_v1_dot_trainer__pb2.ReadArtifactRequest.SerializeToString,
             bora_dot_trainer_dot_v1_dot_trainer__pb2.ReadArtifactResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Generate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/bora.trainer.v1.TrainerService/Generate',
+            bora_dot_trainer_dot_v1_dot_trainer__pb2.GenerateRequest.SerializeToString,
+            bora_dot_trainer_dot_v1_dot_trainer__pb2.GenerateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Merge(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/bora.trainer.v1.TrainerService/Merge',
+            bora_dot_trainer_dot_v1_dot_trainer__pb2.MergeRequest.SerializeToString,
+            bora_dot_trainer_dot_v1_dot_trainer__pb2.MergeResponse.FromString,
             options,
             channel_credentials,
             insecure,

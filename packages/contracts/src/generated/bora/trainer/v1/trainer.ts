@@ -7,7 +7,7 @@
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import type { CallContext, CallOptions } from "nice-grpc-common";
-import { Event } from "./event.js";
+import { Artifact, Event } from "./event.js";
 import { AdapterSpec, DataSpec, Dtype, ModelSource, RunSpec } from "./run.js";
 
 export enum RunState {
@@ -25,6 +25,15 @@ export enum CancelMode {
   DRAIN = 1,
   /** KILL - end the process group now */
   KILL = 2,
+  UNRECOGNIZED = -1,
+}
+
+export enum Finish {
+  UNSPECIFIED = 0,
+  /** LENGTH - max_tokens, or the context, is full */
+  LENGTH = 1,
+  /** END - the model ended its text; `token` is the one that says so */
+  END = 2,
   UNRECOGNIZED = -1,
 }
 
@@ -220,6 +229,62 @@ export interface ReadArtifactResponse {
   chunk: Buffer;
   /** of the whole file, on the last message only */
   sha256: string;
+}
+
+export interface GenerateRequest {
+  model:
+    | ModelSource
+    | undefined;
+  /** each continues the prompt by itself */
+  adapters: AdapterSource[];
+  prompt: string;
+  /** of every adapter's draws, so that one's text does not depend on which others are asked */
+  seed: number;
+  /** of each; fewer where the model's context ends */
+  maxTokens: number;
+  /** 0: always the most probable token */
+  temperature: number;
+  /** in (0, 1]: draw among the most probable tokens that hold this much together */
+  topP: number;
+  /** draw among so many; 0: no limit */
+  topK: number;
+}
+
+export interface AdapterSource {
+  source:
+    | //
+    /** no adapter */
+    { $case: "base"; base: boolean }
+    | //
+    /** in PEFT's format, on the trainer's machine; below its adapter root where it has one */
+    { $case: "folder"; folder: string }
+    | undefined;
+}
+
+export interface GenerateResponse {
+  /** index into the request's */
+  adapter: number;
+  /** what the token adds; empty while a character of several tokens is unfinished */
+  text: string;
+  token: number;
+  /** unspecified: more will come */
+  finish: Finish;
+}
+
+export interface MergeRequest {
+  model:
+    | ModelSource
+    | undefined;
+  /** as AdapterSource.folder */
+  folder: string;
+  /** of what is written; auto: as the base is stored */
+  dtype: Dtype;
+}
+
+export interface MergeResponse {
+  /** in the first message, and only there */
+  files: Artifact[];
+  chunk: Buffer;
 }
 
 function createBaseDescribeRequest(): DescribeRequest {
@@ -2301,6 +2366,467 @@ export const ReadArtifactResponse: MessageFns<ReadArtifactResponse> = {
   },
 };
 
+function createBaseGenerateRequest(): GenerateRequest {
+  return { model: undefined, adapters: [], prompt: "", seed: 0, maxTokens: 0, temperature: 0, topP: 0, topK: 0 };
+}
+
+export const GenerateRequest: MessageFns<GenerateRequest> = {
+  encode(message: GenerateRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.model !== undefined) {
+      ModelSource.encode(message.model, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.adapters) {
+      AdapterSource.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.prompt !== "") {
+      writer.uint32(26).string(message.prompt);
+    }
+    if (message.seed !== 0) {
+      writer.uint32(32).uint32(message.seed);
+    }
+    if (message.maxTokens !== 0) {
+      writer.uint32(40).uint32(message.maxTokens);
+    }
+    if (message.temperature !== 0) {
+      writer.uint32(49).double(message.temperature);
+    }
+    if (message.topP !== 0) {
+      writer.uint32(57).double(message.topP);
+    }
+    if (message.topK !== 0) {
+      writer.uint32(64).uint32(message.topK);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GenerateRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGenerateRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.model = ModelSource.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.adapters.push(AdapterSource.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.prompt = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.seed = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.maxTokens = reader.uint32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 49) {
+              break;
+            }
+
+            message.temperature = reader.double();
+            continue;
+          }
+          case 7: {
+            if (tag !== 57) {
+              break;
+            }
+
+            message.topP = reader.double();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.topK = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<GenerateRequest>): GenerateRequest {
+    return GenerateRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GenerateRequest>): GenerateRequest {
+    const message = createBaseGenerateRequest();
+    message.model = (object.model !== undefined && object.model !== null)
+      ? ModelSource.fromPartial(object.model)
+      : undefined;
+    message.adapters = object.adapters?.map((e) => AdapterSource.fromPartial(e)) || [];
+    message.prompt = object.prompt ?? "";
+    message.seed = object.seed ?? 0;
+    message.maxTokens = object.maxTokens ?? 0;
+    message.temperature = object.temperature ?? 0;
+    message.topP = object.topP ?? 0;
+    message.topK = object.topK ?? 0;
+    return message;
+  },
+};
+
+function createBaseAdapterSource(): AdapterSource {
+  return { source: undefined };
+}
+
+export const AdapterSource: MessageFns<AdapterSource> = {
+  encode(message: AdapterSource, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.source?.$case) {
+      case "base":
+        writer.uint32(8).bool(message.source.base);
+        break;
+      case "folder":
+        writer.uint32(18).string(message.source.folder);
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AdapterSource {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAdapterSource();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.source = { $case: "base", base: reader.bool() };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.source = { $case: "folder", folder: reader.string() };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<AdapterSource>): AdapterSource {
+    return AdapterSource.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AdapterSource>): AdapterSource {
+    const message = createBaseAdapterSource();
+    switch (object.source?.$case) {
+      case "base": {
+        if (object.source?.base !== undefined && object.source?.base !== null) {
+          message.source = { $case: "base", base: object.source.base };
+        }
+        break;
+      }
+      case "folder": {
+        if (object.source?.folder !== undefined && object.source?.folder !== null) {
+          message.source = { $case: "folder", folder: object.source.folder };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseGenerateResponse(): GenerateResponse {
+  return { adapter: 0, text: "", token: 0, finish: 0 };
+}
+
+export const GenerateResponse: MessageFns<GenerateResponse> = {
+  encode(message: GenerateResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.adapter !== 0) {
+      writer.uint32(8).uint32(message.adapter);
+    }
+    if (message.text !== "") {
+      writer.uint32(18).string(message.text);
+    }
+    if (message.token !== 0) {
+      writer.uint32(24).uint32(message.token);
+    }
+    if (message.finish !== 0) {
+      writer.uint32(32).int32(message.finish);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GenerateResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGenerateResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.adapter = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.text = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.token = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.finish = reader.int32() as any;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<GenerateResponse>): GenerateResponse {
+    return GenerateResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GenerateResponse>): GenerateResponse {
+    const message = createBaseGenerateResponse();
+    message.adapter = object.adapter ?? 0;
+    message.text = object.text ?? "";
+    message.token = object.token ?? 0;
+    message.finish = object.finish ?? 0;
+    return message;
+  },
+};
+
+function createBaseMergeRequest(): MergeRequest {
+  return { model: undefined, folder: "", dtype: 0 };
+}
+
+export const MergeRequest: MessageFns<MergeRequest> = {
+  encode(message: MergeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.model !== undefined) {
+      ModelSource.encode(message.model, writer.uint32(10).fork()).join();
+    }
+    if (message.folder !== "") {
+      writer.uint32(18).string(message.folder);
+    }
+    if (message.dtype !== 0) {
+      writer.uint32(24).int32(message.dtype);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MergeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMergeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.model = ModelSource.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.folder = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.dtype = reader.int32() as any;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<MergeRequest>): MergeRequest {
+    return MergeRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<MergeRequest>): MergeRequest {
+    const message = createBaseMergeRequest();
+    message.model = (object.model !== undefined && object.model !== null)
+      ? ModelSource.fromPartial(object.model)
+      : undefined;
+    message.folder = object.folder ?? "";
+    message.dtype = object.dtype ?? 0;
+    return message;
+  },
+};
+
+function createBaseMergeResponse(): MergeResponse {
+  return { files: [], chunk: Buffer.alloc(0) };
+}
+
+export const MergeResponse: MessageFns<MergeResponse> = {
+  encode(message: MergeResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.files) {
+      Artifact.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.chunk.length !== 0) {
+      writer.uint32(18).bytes(message.chunk);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MergeResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMergeResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.files.push(Artifact.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.chunk = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<MergeResponse>): MergeResponse {
+    return MergeResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<MergeResponse>): MergeResponse {
+    const message = createBaseMergeResponse();
+    message.files = object.files?.map((e) => Artifact.fromPartial(e)) || [];
+    message.chunk = object.chunk ?? Buffer.alloc(0);
+    return message;
+  },
+};
+
 /**
  * A trainer owns one device and holds at most one run. Every call carries `authorization: Bearer <token>`.
  * Errors: a status code, and google.rpc.Status with ErrorInfo{reason = code of docs/errors.md} in the trailers.
@@ -2373,6 +2899,27 @@ export const TrainerServiceDefinition = {
       responseStream: true,
       options: {},
     },
+    /** Continues a prompt by the base and by adapters, side by side, a message a token. Refused while a run is held (busy). */
+    generate: {
+      name: "Generate",
+      requestType: GenerateRequest as typeof GenerateRequest,
+      requestStream: false,
+      responseType: GenerateResponse as typeof GenerateResponse,
+      responseStream: true,
+      options: {},
+    },
+    /**
+     * The base with an adapter added to its weights, as the files of a folder that plain transformers reads. Refused while
+     * a run is held (busy). First the list of files, then their bytes, end to end, in chunks of at most 1 MiB.
+     */
+    merge: {
+      name: "Merge",
+      requestType: MergeRequest as typeof MergeRequest,
+      requestStream: false,
+      responseType: MergeResponse as typeof MergeResponse,
+      responseStream: true,
+      options: {},
+    },
   },
 } as const;
 
@@ -2400,6 +2947,19 @@ export interface TrainerServiceImplementation<CallContextExt = {}> {
     request: ReadArtifactRequest,
     context: CallContext & CallContextExt,
   ): ServerStreamingMethodResult<DeepPartial<ReadArtifactResponse>>;
+  /** Continues a prompt by the base and by adapters, side by side, a message a token. Refused while a run is held (busy). */
+  generate(
+    request: GenerateRequest,
+    context: CallContext & CallContextExt,
+  ): ServerStreamingMethodResult<DeepPartial<GenerateResponse>>;
+  /**
+   * The base with an adapter added to its weights, as the files of a folder that plain transformers reads. Refused while
+   * a run is held (busy). First the list of files, then their bytes, end to end, in chunks of at most 1 MiB.
+   */
+  merge(
+    request: MergeRequest,
+    context: CallContext & CallContextExt,
+  ): ServerStreamingMethodResult<DeepPartial<MergeResponse>>;
 }
 
 export interface TrainerServiceClient<CallOptionsExt = {}> {
@@ -2426,6 +2986,16 @@ export interface TrainerServiceClient<CallOptionsExt = {}> {
     request: DeepPartial<ReadArtifactRequest>,
     options?: CallOptions & CallOptionsExt,
   ): AsyncIterable<ReadArtifactResponse>;
+  /** Continues a prompt by the base and by adapters, side by side, a message a token. Refused while a run is held (busy). */
+  generate(
+    request: DeepPartial<GenerateRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): AsyncIterable<GenerateResponse>;
+  /**
+   * The base with an adapter added to its weights, as the files of a folder that plain transformers reads. Refused while
+   * a run is held (busy). First the list of files, then their bytes, end to end, in chunks of at most 1 MiB.
+   */
+  merge(request: DeepPartial<MergeRequest>, options?: CallOptions & CallOptionsExt): AsyncIterable<MergeResponse>;
 }
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | bigint | undefined;

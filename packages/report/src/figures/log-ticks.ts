@@ -5,7 +5,7 @@ const mantissas = [
 ];
 
 /** Round numbers within [low, high] for a logarithmic axis: as coarse as gives four, else as fine as there are. */
-export function perplexityTicks(low: number, high: number): number[] {
+export function logTicks(low: number, high: number): number[] {
   const decades = Array.from(
     { length: Math.ceil(Math.log10(high)) - Math.floor(Math.log10(low)) + 1 },
     (_, i) => 10 ** (Math.floor(Math.log10(low)) + i),

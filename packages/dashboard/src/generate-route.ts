@@ -1,0 +1,35 @@
+import { Readable } from "node:stream";
+import { BoraError, toBoraError } from "@bora/contracts";
+import type { GeneratedPiece, Lab } from "@bora/sdk";
+import { controllerApi, GenerateRequest } from "@bora/sdk/controller";
+import type { FastifyInstance } from "fastify";
+
+const line = (value: unknown): string => `${JSON.stringify(value)}\n`;
+
+/** A line a piece; what goes wrong after the first is the last line. */
+async function* linesOf(pieces: AsyncIterator<GeneratedPiece>, first: IteratorResult<GeneratedPiece>) {
+  try {
+    for (let next = first; next.done !== true; next = await pieces.next()) yield line(next.value);
+  } catch (thrown) {
+    const { code, message, hint } = toBoraError(thrown);
+    yield line({ error: { code, message, hint } });
+  } finally {
+    await pieces.return?.();
+  }
+}
+
+/** POST generate: JSON lines, a piece each. The texts end with their reader. */
+export function addGenerateRoute(app: FastifyInstance, lab: Lab): void {
+  app.post(controllerApi.controllerPaths.generate, async (request, reply) => {
+    const asked = GenerateRequest.safeParse(request.body);
+    if (!asked.success) throw new BoraError("usage", asked.error.message, { hint: "see docs/generate.md" });
+    const left = new AbortController();
+    reply.raw.once("close", () => left.abort());
+    const pieces = lab.generate(asked.data, { signal: left.signal })[Symbol.asyncIterator]();
+    const first = await pieces.next(); // errors up to here have a status of their own
+    return reply
+      .type("application/x-ndjson")
+      .header("cache-control", "no-store")
+      .send(Readable.from(linesOf(pieces, first), { objectMode: false }));
+  });
+}

@@ -1,0 +1,12 @@
+export { perplexityAgainstTau } from "./figures/perplexity-against-tau.js";
+export { learningCurves } from "./figures/learning-curves.js";
+export { taskGains } from "./figures/task-gains.js";
+export { gainAgainstSize } from "./figures/gain-against-size.js";
+export { distanceAgainstSize } from "./figures/distance-against-size.js";
+export { perplexityHeatMap } from "./figures/perplexity-heat-map.js";
+export { bestStepAgainstSize } from "./figures/best-step-against-size.js";
+export { adapterMap } from "./figures/adapter-map.js";
+export { reviveTaus } from "./figures/revive-taus.js";
+export { type FigureOptions } from "./figures/sheet.js";
+export { sweepsByTau } from "./figures/sweeps-by-tau.js";
+export { sweepDifferences } from "./figures/sweep-differences.js";

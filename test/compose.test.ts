@@ -1,0 +1,82 @@
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { describe, expect, it } from "vitest";
+import { parse } from "yaml";
+import { z } from "zod";
+
+const read = (file: string): string => readFileSync(fileURLToPath(new URL(`../${file}`, import.meta.url)), "utf8");
+
+const Service = z.looseObject({
+  profiles: z.array(z.string()).min(1),
+  secrets: z.array(z.string()),
+  volumes: z.array(z.string()),
+  read_only: z.boolean().optional(),
+  cap_drop: z.array(z.string()).optional(),
+  security_opt: z.array(z.string()).optional(),
+  ports: z.array(z.string()).optional(),
+  depends_on: z.record(z.string(), z.object({ condition: z.string(), required: z.boolean() })).optional(),
+});
+const Compose = z.looseObject({
+  services: z.record(z.string(), Service),
+  secrets: z.record(z.string(), z.object({ file: z.string().regex(/^secrets\//) })),
+  volumes: z.record(z.string(), z.null()),
+});
+const compose = Compose.parse(parse(read("docker/compose.yaml"), { merge: true }));
+const services = Object.entries(compose.services);
+const ours = services.filter(([name]) => name !== "postgres");
+
+describe("compose.yaml", () => {
+  it("gives every service of ours a root that cannot be written, no capability, and no port on the machine", () => {
+    expect(ours.map(([name]) => name)).toEqual(["trainer", "trainer-gpu", "bora"]);
+    for (const [name, service] of services) {
+      expect(service.ports, name).toBeUndefined();
+      if (name === "postgres") continue;
+      expect(service.read_only, name).toBe(true);
+      expect(service.cap_drop, name).toEqual(["ALL"]);
+      expect(service.security_opt, name).toEqual(["no-new-privileges:true"]);
+    }
+  });
+
+  it("names secrets and volumes that it declares, and waits for what is healthy", () => {
+    for (const [name, service] of services) {
+      for (const secret of service.secrets) expect(Object.keys(compose.secrets), name).toContain(secret);
+      for (const volume of service.volumes) expect(Object.keys(compose.volumes), name).toContain(volume.split(":")[0]);
+      for (const [other, { condition }] of Object.entries(service.depends_on ?? {})) {
+        expect(Object.keys(compose.services)).toContain(other);
+        expect(condition).toBe("service_healthy");
+      }
+    }
+  });
+
+  it("reserves a card in the profile gpu alone", () => {
+    const withDevice = services.filter(([, service]) => JSON.stringify(service).includes('"driver":"nvidia"'));
+    expect(withDevice.map(([name, { profiles }]) => [name, profiles])).toEqual([["trainer-gpu", ["gpu"]]]);
+  });
+});
+
+describe.each(["trainer", "orchestrator"])("%s.Dockerfile", (name) => {
+  const text = read(`docker/${name}.Dockerfile`);
+  const instructions = text
+    .replace(/\\\n/g, " ")
+    .split("\n")
+    .filter((line) => /^[A-Z]/.test(line))
+    .map((line) => line.trim().split(/\s+/));
+
+  it("takes its base as an argument with a pinned default, and runs as a user without rights", () => {
+    expect(instructions[0]).toEqual(["ARG", expect.stringMatching(/^BASE=[\w./-]+:[\w.-]*\d[\w.-]*$/)]);
+    for (const [word, base] of instructions) if (word === "FROM") expect(base).toBe("${BASE}");
+    expect(instructions.filter(([word]) => word === "USER")).toEqual([["USER", "10001:10001"]]);
+  });
+
+  it("starts by words, not through a shell, and copies no secret", () => {
+    for (const [word = "", first = ""] of instructions)
+      if (["ENTRYPOINT", "CMD"].includes(word)) expect(first, word).toMatch(/^\[/);
+    expect(text).not.toMatch(/COPY[^\n]*(secret|\.pem|token)/i);
+  });
+});
+
+it("the image's torch is the environment's", () => {
+  const version = /TORCH = "torch==([\d.]+)"/.exec(read("trainer-py/tools/ensure_venv.py"))?.[1];
+  expect(version).toBeDefined();
+  expect(read("docker/trainer.Dockerfile")).toContain(`ARG TORCH_VERSION=${String(version)}\n`);
+});
