@@ -119,7 +119,15 @@ class RunKeeper:
         located = run_pb2.RunSpec()
         located.CopyFrom(spec)
         self.locate_sources(located.model, located.data)
+        if located.prior.HasField("mean"):
+            located.prior.mean.path = self.locate_adapter(located.prior.mean.path)
+        for adapter in located.evaluate.adapters:
+            adapter.path = adapter.path and self.locate_adapter(adapter.path)
         return located
+
+    def locate_adapter(self, path: str) -> str:
+        """An adapter folder lies below the model root, where there is one. Raises TrainerError `path_refused`."""
+        return path if self._model_root is None else str(inside(self._model_root, path))
 
     def locate_sources(self, model: run_pb2.ModelSource, data: run_pb2.DataSpec) -> None:
         """Resolves the paths of a model and a data source in place. Raises TrainerError `path_refused`."""

@@ -100,6 +100,7 @@ class TrainerService(trainer_pb2_grpc.TrainerServiceServicer):
         if self.inspecting:
             raise TrainerError("busy", "another inspection is under way", "wait for its end", "controller")
         self._keeper.locate_sources(request.model, request.data)
+        request.adapter_folders[:] = [self._keeper.locate_adapter(path) for path in request.adapter_folders]
         self.inspecting = True
         try:
             answer = await self._ask_child(Job("inspect"), request.SerializeToString())
