@@ -26,6 +26,8 @@ export const errorDomains = {
   diverged: "user",
   out_not_empty: "user",
   sweep_unknown: "user",
+  sweep_unfinished: "user",
+  results_version: "user",
   trial_unknown: "user",
   python_missing: "user",
   environment_missing: "user",

@@ -2,7 +2,21 @@ export { parseTau, tauToJson, formatTau, tauSchema, type Tau, type TauJson } fro
 export { formatBytes } from "./bytes.js";
 export { BoraError, toBoraError, isErrorCode, errorDomains, type ErrorCode, type ErrorDomain } from "./errors.js";
 export { type ExperimentSpec } from "./experiment.js";
-export { parseExperiment, readExperiment, experimentJsonSchema, type ExperimentOverrides } from "./experiment-file.js";
+export {
+  parseExperiment,
+  readExperiment,
+  overrideExperiment,
+  experimentJsonSchema,
+  type ExperimentOverrides,
+} from "./experiment-file.js";
+export {
+  Adaptation,
+  Evaluation,
+  FewShotCurves,
+  type CurvePoint,
+  type ModelDifference,
+  type ModelLevel,
+} from "./adaptation.js";
 export { contentHash } from "./canonical.js";
 export { Inspected, inspectedFromProto } from "./inspected.js";
 export {
@@ -16,5 +30,5 @@ export {
   controlStream,
 } from "./control-event.js";
 export { SweepResults, TrialResult, SplitResult, EndComparison, type DocumentRow } from "./results.js";
-export { runBase, type RunBase } from "./to-proto.js";
+export { runBase, adapterFolders, folderHash, type RunBase } from "./to-proto.js";
 export * as wire from "./wire.js";

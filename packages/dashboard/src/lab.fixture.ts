@@ -83,6 +83,9 @@ export function scriptedLab(sweep: ScriptedSweep, joins: "joins" | "busy" | "pla
     follow,
     status: () => Promise.resolve([]),
     results: (id) => Promise.reject(unknown(id)),
+    adapt: ({ sweepId: id }) => Promise.reject(unknown(id)),
+    fewShotCurves: ({ sweepId: id }) => Promise.reject(unknown(id)),
+    evaluate: () => Promise.reject(unknown("to evaluate")),
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };
 }

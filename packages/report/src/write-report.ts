@@ -6,7 +6,7 @@ import { reportHtml } from "./report-html.js";
 import { resultsJson } from "./results-json.js";
 
 /** Puts a file in place in one piece: a reader sees the old one or the new one, a crash leaves one of them. */
-async function replaceFile(path: string, content: string | Uint8Array): Promise<void> {
+export async function replaceFile(path: string, content: string | Uint8Array): Promise<void> {
   const next = `${path}.next`;
   try {
     const file = await open(next, "w");

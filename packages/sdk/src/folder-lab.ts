@@ -2,6 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { BoraError, type ExperimentSpec, type SweepResults } from "@bora/contracts";
 import { readControllerFile } from "./controller-file.js";
 import type { Lab, Preview, SweepCommand, SweepHandle, SweepOptions, SweepStatus } from "./lab.js";
+import { labWork, type LabWork } from "./lab-work.js";
 import type { LocalLab } from "./local-lab.js";
 import { RemoteLab } from "./remote-lab.js";
 
@@ -48,6 +49,15 @@ export class FolderLab implements Lab {
 
   async results(sweepId: string): Promise<SweepResults> {
     return this.local.results(sweepId);
+  }
+
+  readonly adapt: LabWork["adapt"] = (...asked) => this.work.adapt(...asked);
+  readonly fewShotCurves: LabWork["fewShotCurves"] = (...asked) => this.work.fewShotCurves(...asked);
+  readonly evaluate: LabWork["evaluate"] = (...asked) => this.work.evaluate(...asked);
+
+  private get work(): LabWork {
+    const { dir } = this;
+    return labWork({ dir, sweep: (spec, options) => this.sweep(spec, options), status: () => this.status() });
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -2,6 +2,7 @@ import type { Inspected, Plan } from "@bora/contracts";
 import { SweepResults, type ExperimentSpec } from "@bora/contracts";
 import type { DeviceMemory, Estimate } from "@bora/scheduler";
 import { z } from "zod";
+import type { LabWork } from "./lab-work.js";
 import type { SweepEvent } from "./sweep-event.js";
 
 /** What a sweep will do, before anything is spent. */
@@ -82,7 +83,7 @@ export interface SweepOptions {
 }
 
 /** The door for programs: one folder of sweeps, through its running controller where there is one. */
-export interface Lab extends AsyncDisposable {
+export interface Lab extends LabWork, AsyncDisposable {
   /** Reads data and model and says what a sweep would do; trains nothing. */
   plan(spec: ExperimentSpec, options?: SweepOptions): Promise<Preview>;
   /** Starts, resumes or joins the experiment's sweep. Throws store_busy while another experiment runs. */

@@ -15,6 +15,7 @@ import { toJson } from "./controller-api.js";
 import { EndedSweep } from "./ended-sweep.js";
 import { inspectWithTrainer } from "./inspect.js";
 import type { LabParts } from "./lab-parts.js";
+import { labWork, type LabWork } from "./lab-work.js";
 import type { Lab, Preview, SweepCommand, SweepHandle, SweepOptions, SweepOutcome, SweepStatus } from "./lab.js";
 import { readResults, sweepFolder } from "./out-folder.js";
 import { RunningSweep } from "./running-sweep.js";
@@ -98,6 +99,15 @@ export class LocalLab implements Lab {
     throw new BoraError("sweep_unknown", `there are no results of sweep ${sweepId} in ${this.parts.dir}`, {
       hint: "they are written when a sweep ends; bora status lists sweeps and their states",
     });
+  }
+
+  readonly adapt: LabWork["adapt"] = (...asked) => this.work.adapt(...asked);
+  readonly fewShotCurves: LabWork["fewShotCurves"] = (...asked) => this.work.fewShotCurves(...asked);
+  readonly evaluate: LabWork["evaluate"] = (...asked) => this.work.evaluate(...asked);
+
+  private get work(): LabWork {
+    const { dir } = this.parts;
+    return labWork({ dir, sweep: (spec, options) => this.sweep(spec, options), status: () => this.status() });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

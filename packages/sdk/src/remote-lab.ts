@@ -6,6 +6,14 @@ import { ask, askJson, type ControllerAddress } from "./http-client.js";
 import type { Lab, Preview, SweepCommand, SweepHandle, SweepOptions, SweepStatus } from "./lab.js";
 import { RemoteSweep } from "./remote-sweep.js";
 
+/** Adapters are read where they lie. */
+const byItsFolder = (): Promise<never> =>
+  Promise.reject(
+    new BoraError("usage", "adapters and documents lie in the controller's folder, which its address does not reach", {
+      hint: "open the lab by its folder: its controller, where one runs, is found there",
+    }),
+  );
+
 /** The same door, through the HTTP of a controller that runs in another process. */
 export class RemoteLab implements Lab {
   constructor(private readonly address: ControllerAddress) {}
@@ -51,6 +59,18 @@ export class RemoteLab implements Lab {
 
   async results(sweepId: string): Promise<SweepResults> {
     return SweepResults.parse(await (await ask(this.address, controllerPaths.results(sweepId))).json());
+  }
+
+  adapt(): Promise<never> {
+    return byItsFolder();
+  }
+
+  fewShotCurves(): Promise<never> {
+    return byItsFolder();
+  }
+
+  evaluate(): Promise<never> {
+    return byItsFolder();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

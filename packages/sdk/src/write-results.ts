@@ -1,8 +1,8 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { documentRows, summarise, type ScoredTrial, type TrialFacts } from "@bora/analysis";
+import { documentRows, summarise, summariseEvaluation, type ScoredTrial, type TrialFacts } from "@bora/analysis";
 import { BoraError, parseExperiment, wire, type DocumentRow, type SweepResults } from "@bora/contracts";
-import { writeReport } from "@bora/report";
+import { replaceFile, resultsJson, writeReport } from "@bora/report";
 import type { RunRecord, SweepState, TrialRecord } from "@bora/scheduler";
 
 function trialFacts({ id, tau, seed, state, outcome, failure }: TrialRecord): TrialFacts {
@@ -49,14 +49,20 @@ export async function resultsOf(
   const dtypes = runs.flatMap(({ runId, execution }) =>
     execution !== null && counted.has(runId) ? [dtypeWord(execution)] : [],
   );
-  const { float32Check } = parseExperiment(experiment).evaluate;
+  const { float32Check, adapters } = parseExperiment(experiment).evaluate;
   const facts = { sweepId, experiment, inspected, versions, execution: executionOf(runs), dtypes, float32Check };
+  if (adapters !== undefined)
+    return { results: summariseEvaluation({ ...facts, trials: trials.map(trialFacts), documents }), documents };
   return { results: summarise({ ...facts, trials: trials.map(trialFacts), documents }), documents };
 }
 
-/** Writes results.json, documents.parquet and report.html into the sweep's folder, each in one piece. */
+/**
+ * Writes results.json, documents.parquet and report.html into the sweep's folder, each in one piece; of an evaluation
+ * results.json alone: its own files tell what was asked.
+ */
 export async function writeResults(state: SweepState, folder: string): Promise<SweepResults> {
   const { results, documents } = await resultsOf(state, folder);
-  await writeReport(folder, results, documents);
+  if (parseExperiment(state.experiment).evaluate.adapters === undefined) await writeReport(folder, results, documents);
+  else await replaceFile(join(folder, "results.json"), resultsJson(results));
   return results;
 }
