@@ -2,7 +2,8 @@ import { createHash } from "node:crypto";
 import { cp, mkdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { compareModels, type NamedModel } from "@bora/analysis";
-import { Adaptation, BoraError, formatTau, type ExperimentSpec, type TrialResult } from "@bora/contracts";
+import type { Adaptation} from "@bora/contracts";
+import { BoraError, formatTau, type ExperimentSpec, type TrialResult } from "@bora/contracts";
 import { replaceFile } from "@bora/report";
 import { toJson } from "./controller-api.js";
 import { finishedSweep, type FinishedSweep } from "./finished-sweep.js";
@@ -137,8 +138,28 @@ async function conclude(
     endings: [ending(names.adapted, trial), ...(fresh === null ? [] : [ending(names.scratch, fresh)])],
     sweeps: { adapted: under.sweepId, scratch: alone?.sweepId ?? null },
     adapter: "adapter",
-    warnings: [...new Set([...under.results.warnings, ...(alone?.results.warnings ?? [])])],
+    warnings: warningsOf(kept, [
+      { name: names.adapted, trial },
+      ...(fresh === null ? [] : [{ name: names.scratch, trial: fresh }]),
+    ]),
   };
+}
+
+const few = 10; // documents under which an interval says little
+
+/** What to know before trusting these numbers; what a sweep warns of its own grid of taus is not it. */
+function warningsOf(counts: typeof zero, trained: readonly { name: string; trial: TrialResult }[]): string[] {
+  const limited = trained.filter(({ trial }) => trial.ended === "limit");
+  return [
+    ...limited.map(
+      ({ name, trial }) =>
+        `${name} ended at the step limit (${trial.steps ?? 0}) while validation might still have improved: raise train.maxSteps`,
+    ),
+    ...(counts.test < few ? [`${counts.test} test documents: the intervals are wide, and rest on few`] : []),
+    ...(counts.validation < few
+      ? [`${counts.validation} validation documents decide when training stops: a better step may be another one`]
+      : []),
+  ];
 }
 
 const zero = { train: 0, validation: 0, test: 0 };

@@ -34,6 +34,7 @@ export const SweepStatus = z.object({
   phase: z.enum(["running", "paused", "draining", "cancelling", "ended"]),
   outcome: z.string().nullable(),
   paused: z.string().nullable(),
+  partOf: z.string().nullable().default(null).describe("the sweep it was made for, by adapt or evaluate"),
   live: z.boolean().describe("a controller is at work on it"),
   trials: z.record(z.string(), z.number()).describe("how many trials are in each state"),
 });

@@ -70,7 +70,9 @@ export async function runToEnd(
   if (outcome === "done" && results !== null)
     return { sweepId, folder, results, documents: (trial, model) => testDocuments(folder, trial, model) };
   if (reason === null || !isErrorCode(reason.code)) throw interrupted(sweepId);
-  throw new BoraError(reason.code, `${words} (sweep ${sweepId}): ${reason.message}`, { hint: reason.hint });
+  throw new BoraError(reason.code, `${words} (sweep ${sweepId}): ${reason.message}`, {
+    hint: `${reason.hint}; bora retry --sweep ${sweepId} --failed tries again, then the same command goes on`,
+  });
 }
 
 async function testDocuments(
