@@ -61,11 +61,6 @@ describe("exit code 2, with one error and a hint", () => {
     ["too many arguments", ["status", "a", "b"], /too many arguments/],
     ["adapting to nothing", ["adapt", "s"], /^error usage: bora adapt needs --task/],
     ["documents that are no number", ["adapt", "s", "--task", "t", "--documents", "x"], /^error usage: --documents x/],
-    [
-      "adapting from a sweep that is not there",
-      ["adapt", "s", "--task", "t"],
-      /^error sweep_unknown: .* holds no sweep s/,
-    ],
     ["columns of no file", ["adapt", "s", "--task", "t", "--text-column", "x"], /^error usage: columns are named/],
     ["a tau that is none", ["adapt", "s", "--task", "t", "--tau", "much"], /^error spec_invalid: tau is "much"/],
     ["adapters of no base", ["evaluate", "base"], /^error usage: bora evaluate needs --sweep or --spec/],
