@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { cp, mkdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { compareModels, type NamedModel } from "@bora/analysis";
-import type { Adaptation} from "@bora/contracts";
+import type { Adaptation } from "@bora/contracts";
 import { BoraError, formatTau, type ExperimentSpec, type TrialResult } from "@bora/contracts";
 import { replaceFile } from "@bora/report";
 import { toJson } from "./controller-api.js";
