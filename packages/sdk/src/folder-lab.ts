@@ -4,6 +4,7 @@ import { readControllerFile } from "./controller-file.js";
 import type { Exported, ExportRequest } from "./export/export-request.js";
 import type { GeneratedPiece, GenerateOptions, GenerateRequest } from "./generate-request.js";
 import type { Lab, Preview, SweepCommand, SweepHandle, SweepOptions, SweepStatus } from "./lab.js";
+import { labWork, type LabWork } from "./lab-work.js";
 import type { LocalLab } from "./local-lab.js";
 import { RemoteLab } from "./remote-lab.js";
 
@@ -59,6 +60,15 @@ export class FolderLab implements Lab {
   /** Reads files that are whole, so no controller is needed. */
   export(request: ExportRequest, options?: GenerateOptions): Promise<Exported> {
     return this.local.export(request, options);
+  }
+
+  readonly adapt: LabWork["adapt"] = (...asked) => this.work.adapt(...asked);
+  readonly fewShotCurves: LabWork["fewShotCurves"] = (...asked) => this.work.fewShotCurves(...asked);
+  readonly evaluate: LabWork["evaluate"] = (...asked) => this.work.evaluate(...asked);
+
+  private get work(): LabWork {
+    const { dir } = this;
+    return labWork({ dir, sweep: (spec, options) => this.sweep(spec, options), status: () => this.status() });
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -10,6 +10,11 @@ export {
   type SweepHandle,
   type SweepOptions,
 } from "./lab.js";
+export type { LabWork } from "./lab-work.js";
+export type { AdaptOutcome, AdaptRequest } from "./adapt.js";
+export type { EvaluateOutcome, EvaluateRequest } from "./evaluate.js";
+export type { FewShotOutcome, FewShotRequest } from "./few-shot-curves.js";
+export type { SeriesOptions } from "./sweep-series.js";
 export { SweepEvent, encodeSweepEvent, decodeSweepEvent } from "./sweep-event.js";
 export { packMemory } from "@bora/scheduler";
 export { compareResults, type Comparison } from "./compare.js";

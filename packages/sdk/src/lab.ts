@@ -4,6 +4,7 @@ import type { DeviceMemory, Estimate } from "@bora/scheduler";
 import { z } from "zod";
 import type { Exported, ExportRequest } from "./export/export-request.js";
 import type { GeneratedPiece, GenerateOptions, GenerateRequest } from "./generate-request.js";
+import type { LabWork } from "./lab-work.js";
 import type { SweepEvent } from "./sweep-event.js";
 
 /** What a sweep will do, before anything is spent. */
@@ -35,6 +36,7 @@ export const SweepStatus = z.object({
   phase: z.enum(["running", "paused", "draining", "cancelling", "ended"]),
   outcome: z.string().nullable(),
   paused: z.string().nullable(),
+  partOf: z.string().nullable().default(null).describe("the sweep it was made for, by adapt or evaluate"),
   live: z.boolean().describe("a controller is at work on it"),
   trials: z.record(z.string(), z.number()).describe("how many trials are in each state"),
 });
@@ -84,7 +86,7 @@ export interface SweepOptions {
 }
 
 /** The door for programs: one folder of sweeps, through its running controller where there is one. */
-export interface Lab extends AsyncDisposable {
+export interface Lab extends LabWork, AsyncDisposable {
   /** Reads data and model and says what a sweep would do; trains nothing. */
   plan(spec: ExperimentSpec, options?: SweepOptions): Promise<Preview>;
   /** Starts, resumes or joins the experiment's sweep. Throws store_busy while another experiment runs. */

@@ -9,6 +9,14 @@ import type { Lab, Preview, SweepCommand, SweepHandle, SweepOptions, SweepStatus
 import { remoteTexts } from "./remote-texts.js";
 import { RemoteSweep } from "./remote-sweep.js";
 
+/** Adapters are read where they lie. */
+const byItsFolder = (): Promise<never> =>
+  Promise.reject(
+    new BoraError("usage", "adapters and documents lie in the controller's folder, which its address does not reach", {
+      hint: "open the lab by its folder: its controller, where one runs, is found there",
+    }),
+  );
+
 /** The same door, through the HTTP of a controller that runs in another process. */
 export class RemoteLab implements Lab {
   constructor(private readonly address: ControllerAddress) {}
@@ -66,6 +74,18 @@ export class RemoteLab implements Lab {
         hint: "open the lab by its folder: an export needs no controller",
       }),
     );
+  }
+
+  adapt(): Promise<never> {
+    return byItsFolder();
+  }
+
+  fewShotCurves(): Promise<never> {
+    return byItsFolder();
+  }
+
+  evaluate(): Promise<never> {
+    return byItsFolder();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
