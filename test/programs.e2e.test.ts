@@ -12,8 +12,13 @@ import { makeTinyData, processesOf, writeExperiment } from "./fixtures/command-l
 const root = fileURLToPath(new URL("..", import.meta.url));
 const minutes = (n: number) => n * 60_000;
 let spec = "";
+let threeTasks = "";
 beforeAll(async () => {
-  spec = writeExperiment(await makeTinyData(), "tiny");
+  const folder = await makeTinyData();
+  spec = writeExperiment(folder, "tiny");
+  const columns = { text: "text", id: "id", date: "date" };
+  const data = { source: "csv", path: join(folder, "speeches.csv"), columns, maxTokens: 48 };
+  threeTasks = writeExperiment(folder, "three", { data: { ...data, tasks: { names: ["farmer", "sailor", "baker"] } } });
 }, minutes(2));
 
 /** Runs a TypeScript program until it ends by itself. */
@@ -53,6 +58,23 @@ describe("examples, from nothing to the end", () => {
       expect(all).toMatch(/^95 % interval -?\d\.\d{4} to -?\d\.\d{4}, p = \d\.\d{3}$/m);
       expect(exitCode).toBe(0);
       expect(readdirSync(out).filter((name) => existsSync(join(out, name, "results.json")))).toHaveLength(2);
+      expect(await processesOf(out)).toEqual([]);
+    },
+    minutes(5),
+  );
+
+  test(
+    "new-task adapts Theta of three tasks to a fourth, and says what that is worth beside the alternatives",
+    async () => {
+      const out = newFolder();
+      const { all, exitCode } = await run("examples/new-task.ts", threeTasks, out, "miner");
+      expect(all).toMatch(/^miner: tau = /m);
+      expect(all).toMatch(/^adapted minus base: -?\d\.\d{4} nats per token/m);
+      expect(exitCode).toBe(0);
+      const [, adapter = ""] = /^the adapter is in (.+)$/m.exec(all) ?? [];
+      expect(readdirSync(adapter)).toEqual(
+        expect.arrayContaining(["adapter_config.json", "adapter_model.safetensors"]),
+      );
       expect(await processesOf(out)).toEqual([]);
     },
     minutes(5),

@@ -27,7 +27,7 @@ const strictest: ts.CompilerOptions = {
 };
 
 test("a program that imports @bora/sdk alone compiles under the strictest options, and so does every example", () => {
-  expect(examples).toEqual(expect.arrayContaining(["lora-against-rslora.ts", "tau-sweep.ts"]));
+  expect(examples).toEqual(expect.arrayContaining(["lora-against-rslora.ts", "new-task.ts", "tau-sweep.ts"]));
   const files = [`${root}test/fixtures/program.ts`, ...examples.map((name) => `${root}examples/${name}`)];
   const program = ts.createProgram(files, strictest);
   const found = ts.getPreEmitDiagnostics(program).map((one) => {

@@ -153,3 +153,31 @@ def test_the_storting_speeches():
         load_dataset(everyone, tokenizer)
     assert "'tale003027' of task 'Inge Lønning' has date '1960-20-81'" in raised.value.message
     assert len(load_dataset(replace(everyone, split=SplitSpec("seed", 0, *FRACTIONS)), tokenizer).tasks) == 25
+
+
+def test_sizes_make_a_task_of_each_with_nested_training_documents_and_the_same_held_out(path: Path):
+    spec = data_spec(path)
+    whole, several = load(spec), load(replace(spec, tasks=replace(spec.tasks, sizes=(1, 4, 6, 1000, 0))))
+    names = [task.name for task in several.tasks]
+    assert names[:4] == ["Ann [1]", "Ann [4]", "Ann [6]", "Ann [all]"]
+    assert names[-3:] == ["Cy [1]", "Cy [4]", "Cy [all]"]  # it has 6: all of them, once
+    assert [len(task.train) for task in several.tasks[:4]] == [1, 4, 6, 24]
+    chosen = [ids(several, task, "train") for task in range(4)]
+    assert all(smaller < larger for smaller, larger in zip(chosen, chosen[1:], strict=False))
+    for split in ("validation", "test"):
+        assert {frozenset(ids(several, task, split)) for task in range(4)} == {frozenset(ids(whole, 0, split))}
+    assert "fewer than 10 training" not in " ".join(several.warnings)  # they were asked for
+
+
+def test_sizes_that_no_task_has_are_refused_with_the_largest(path: Path):
+    spec = data_spec(path)
+    with pytest.raises(TrainerError, match="asks for 100 training documents, the largest of 3 tasks has 24"):
+        load(replace(spec, tasks=replace(spec.tasks, sizes=(100,))))
+
+
+def test_without_a_split_every_document_is_held_out(path: Path):
+    dataset = load(replace(data_spec(path), split=SplitSpec("none", 0, 0, 0, 1)))
+    assert [tuple(len(task.documents(split)) for split in SPLITS) for task in dataset.tasks] == [
+        (0, 0, count) for count in COUNTS.values()
+    ]
+    assert not any("fewer than" in warning for warning in dataset.warnings)

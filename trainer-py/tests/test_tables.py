@@ -75,6 +75,15 @@ def test_row_numbers_are_the_ids_when_there_is_no_id_column(folder: Path):
     assert [(r.id, r.date) for r in read(folder / "x.csv", "csv", columns)] == [("1", ""), ("2", "")]
 
 
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_every_row_is_of_the_only_task_where_no_column_says_it(folder: Path, kind: TableFormat):
+    columns = Columns(task="", text="text", prompt="", completion="", id="", date="", only_task="Me")
+    assert [(record.task, record.id) for record in read(folder / f"x.{kind}", kind, columns)] == [
+        ("Me", "1"),
+        ("Me", "2"),
+    ]
+
+
 def test_prompt_and_completion(tmp_path: Path):
     path = write_jsonl(tmp_path / "x", [{"who": "a", "question": "2+2?", "answer": "4"}])
     assert read(path, "jsonl", PAIRS) == [Record("a", "1", "", "4", "2+2?")]

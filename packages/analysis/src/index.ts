@@ -1,4 +1,7 @@
 export { summarise, type TrialFacts } from "./summarise.js";
+export { summariseEvaluation } from "./evaluation.js";
+export { compareModels, type ModelComparison, type NamedModel } from "./model-comparison.js";
+export { splitResult } from "./split-result.js";
 export { documentRows, type ScoredTrial } from "./documents.js";
 export { compareTaus, compareTasks, type TauRow, type TaskRow } from "./tau-comparison.js";
 export { describeWinner } from "./winner-words.js";

@@ -29,6 +29,7 @@ export const errorDomains = {
   out_not_empty: "user",
   sweep_unknown: "user",
   results_missing: "user",
+  sweep_unfinished: "user",
   results_version: "user",
   trial_unknown: "user",
   task_unknown: "user",

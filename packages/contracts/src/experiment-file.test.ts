@@ -4,7 +4,15 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { BoraError } from "./errors.js";
 import { parseExperiment, readExperiment } from "./experiment-file.js";
-import { runBase } from "./to-proto.js";
+import { Inspected } from "./inspected.js";
+import { adapterFolders, runBase } from "./to-proto.js";
+
+/** An inspection of nothing in particular. */
+const facts = {
+  ...{ tasks: [], dataHash: "d", modelHash: "m", modelName: "n", baseParameters: 1, parametersPerRow: 1 },
+  ...{ adaptedModules: 1, files: [], warnings: [], bytesPerRow: 1, baseBytes: 1 },
+  ...{ trainTokensPerSecond: 1, evaluateTokensPerSecond: 1 },
+};
 
 const minimal = `
 name: try-it
@@ -47,6 +55,43 @@ describe("experiment file", () => {
     const recorded = await readExperiment(await file(`${minimal}engine: { cudaGraph: true }\n`));
     expect(runBase(recorded).engine).toEqual({ compile: false, cudaGraph: true });
     expect(await refused(`${minimal}engine: { graph: true }\n`)).toMatchObject({ code: "spec_invalid" });
+  });
+
+  it("anchors adapter folders at the file and hands a trainer what they held when they were inspected", async () => {
+    const path = await file(minimal.replace("taus:", "mean: { path: theta, fixed: true }, taus:"));
+    const theta = join(path, "..", "theta");
+    const spec = await readExperiment(path);
+    expect(adapterFolders(spec)).toEqual([theta]);
+    expect(runBase(spec).prior?.mean).toEqual({ path: theta, fixed: true, sha256: "" });
+    const inspected = Inspected.parse({
+      ...facts,
+      adapterFolders: [{ path: "as the trainer sees it", sha256: "abc" }],
+    });
+    expect(runBase(spec, inspected).prior?.mean?.sha256).toBe("abc");
+  });
+
+  it("hands a trainer the adapters to score, and the base as one without a folder", async () => {
+    const text = `${minimal.replace("maxTokens: 64", "split: { by: none }")}evaluate: { adapters: [{ name: base }, { name: a, path: x }, { name: b, path: x }] }`;
+    const path = await file(text);
+    const folder = join(path, "..", "x");
+    const spec = await readExperiment(path);
+    expect(adapterFolders(spec)).toEqual([folder]);
+    const inspected = Inspected.parse({ ...facts, adapterFolders: [{ path: folder, sha256: "abc" }] });
+    expect(runBase(spec, inspected).evaluate).toEqual({
+      adapters: [
+        { path: "", sha256: "" },
+        { path: folder, sha256: "abc" },
+        { path: folder, sha256: "abc" },
+      ],
+    });
+  });
+
+  it("reads a table without a column of tasks, and sizes of tasks", async () => {
+    const columns = "columns: { text: body, onlyTask: me }, tasks: { all: true, sizes: [1, 8, all] }";
+    const spec = await readExperiment(await file(minimal.replace("columns: { text: body }", columns)));
+    const { source, tasks } = runBase(spec).data ?? {};
+    expect(source).toMatchObject({ table: { columns: { task: "", text: "body", onlyTask: "me" } } });
+    expect(tasks?.sizes).toEqual([1, 8, 0]);
   });
 
   it("reads .inf and inf as the same", async () => {
@@ -93,6 +138,26 @@ describe("experiment file", () => {
       "a budget below a document",
       `${minimal}train: { tokensPerTask: 32 }`,
       /tokensPerTask is 32, below data\.maxTokens 64/,
+    ],
+    [
+      "a step for each task where they move each other",
+      `${minimal}train: { bestStep: task }`,
+      /bestStep is task with tau 1e3, inf, 0\.5/,
+    ],
+    [
+      "a start to return to beside a mean that is fixed",
+      minimal.replace("taus:", "tau0: 2, mean: { path: theta, fixed: true }, taus:"),
+      /tau0 is 2 beside a fixed prior mean/,
+    ],
+    [
+      "training without a split",
+      minimal.replace("maxTokens: 64", "maxTokens: 64, split: { by: none }"),
+      /data\.split\.by is none: no document is left/,
+    ],
+    [
+      "two adapters of one name",
+      `${minimal}evaluate: { adapters: [{ name: a }, { name: a, path: x }] }`,
+      /evaluate\.adapters.*each name once/,
     ],
     [
       "a checkpoint between evaluations",

@@ -4,7 +4,7 @@ import { parse as parseYaml } from "yaml";
 import { z } from "zod";
 import { BoraError } from "./errors.js";
 import { Experiment, type ExperimentSpec } from "./experiment.js";
-import { parseTau } from "./tau.js";
+import { formatTau, parseTau } from "./tau.js";
 
 /** What the command line lays over the file: taus, and `--set train.maxSteps=20` assignments in order. */
 export interface ExperimentOverrides {
@@ -65,7 +65,25 @@ function checkTogether(spec: ExperimentSpec): ExperimentSpec {
         hint: "give one number a task, by rank, or leave it out",
       },
     );
+  if (spec.evaluate.adapters === undefined) checkTraining(spec);
   return spec;
+}
+
+function checkTraining({ data, prior, train }: ExperimentSpec): void {
+  const fixed = prior.mean?.fixed === true;
+  if (data.split.by === "none")
+    throw new BoraError("spec_invalid", "data.split.by is none: no document is left to train on", {
+      hint: "split by seed or date; none is for evaluate.adapters",
+    });
+  if (fixed && prior.tau0 > 0)
+    throw new BoraError("spec_invalid", `prior.tau0 is ${prior.tau0} beside a fixed prior mean`, {
+      hint: "a mean that is fixed has no start to return to: leave tau0 out",
+    });
+  const tied = prior.taus.filter((tau) => tau > 0);
+  if (train.bestStep === "task" && !fixed && tied.length > 0)
+    throw new BoraError("spec_invalid", `train.bestStep is task with tau ${tied.map(formatTau).join(", ")}`, {
+      hint: "tasks move each other there: use it at tau 0, or with prior.mean.fixed",
+    });
 }
 
 function assign(root: Record<string, unknown>, assignment: string): void {
@@ -98,12 +116,18 @@ export function overrideExperiment(input: unknown, overrides: ExperimentOverride
   return copy;
 }
 
-/** Makes data and model paths absolute, as seen from `folder`. */
+/** Makes the paths of data, model and adapters absolute, as seen from `folder`. */
 function anchor(spec: ExperimentSpec, folder: string): ExperimentSpec {
   const absolute = (path: string) => (isAbsolute(path) ? path : resolve(folder, path));
   const data = spec.data.source === "shakespeare" ? spec.data : { ...spec.data, path: absolute(spec.data.path) };
   const model = spec.model.source === "path" ? { ...spec.model, path: absolute(spec.model.path) } : spec.model;
-  return { ...spec, data, model };
+  const { mean } = spec.prior;
+  const prior = mean === undefined ? spec.prior : { ...spec.prior, mean: { ...mean, path: absolute(mean.path) } };
+  const adapters = spec.evaluate.adapters?.map((adapter) =>
+    adapter.path === undefined ? adapter : { ...adapter, path: absolute(adapter.path) },
+  );
+  const evaluate = adapters === undefined ? spec.evaluate : { ...spec.evaluate, adapters };
+  return { ...spec, data, model, prior, evaluate };
 }
 
 /** Reads and checks an experiment file (YAML or JSON). Throws spec_unreadable or spec_invalid. */

@@ -36,13 +36,23 @@ export const TaskSelectionSpec = z
     all: z.literal(true).optional(),
     minDocuments: z.int().min(0).default(0).describe("tasks with fewer documents are left out (names: refused)"),
     trainDocuments: z.array(count).min(1).optional().describe("training documents to keep, by rank"),
+    sizes: z
+      .array(z.union([count, z.literal("all")]))
+      .min(1)
+      .optional()
+      .describe(
+        "every task several times, with so many of its training documents, each as a task of its own named `<task> [<size>]`: few-shot curves",
+      ),
   })
   .refine((tasks) => [tasks.top, tasks.names, tasks.all].filter((by) => by !== undefined).length === 1, {
     message: "expected exactly one of top, names, all",
   });
 
 export const SplitSpec = z.strictObject({
-  by: z.enum(["seed", "date"]).default("seed").describe("date: oldest documents train, newest test"),
+  by: z
+    .enum(["seed", "date", "none"])
+    .default("seed")
+    .describe("date: oldest documents train, newest test; none: every document is test, for evaluate.adapters alone"),
   seed: z.int().min(0).max(0xffffffff).default(0),
   fractions: z
     .tuple([z.number().gt(0), z.number().gt(0), z.number().gt(0)])
@@ -60,6 +70,7 @@ const dataFields = {
 export const ColumnsSpec = z
   .strictObject({
     task: name.default("task"),
+    onlyTask: name.optional().describe("the task of every row, where no column says it; task is then not read"),
     text: name.optional(),
     prompt: name.optional(),
     completion: name.optional(),
@@ -99,6 +110,16 @@ export const PriorSpec = z.strictObject({
     .min(1)
     .refine((taus) => new Set(taus).size === taus.length, { message: "each tau once" }),
   tau0: z.number().min(0).default(0).describe("precision of the prior mean around its start; 0 = flat"),
+  mean: z
+    .strictObject({
+      path: name.describe("adapter folder in PEFT's format, of the same base, rank, alpha, targets and layers"),
+      fixed: z
+        .boolean()
+        .default(false)
+        .describe("Theta stays there, as the known prior of new tasks; false: it starts there and is learnt"),
+    })
+    .optional()
+    .describe("where Theta starts; a draw of the seed when left out"),
 });
 
 export const TrainSpec = z
@@ -116,6 +137,10 @@ export const TrainSpec = z
     decay: z.enum(["constant", "linear", "cosine"]).default("constant"),
     betas: z.tuple([z.number().min(0).lt(1), z.number().min(0).lt(1)]).default([0.9, 0.999]),
     epsilon: z.number().gt(0).default(1e-12),
+    bestStep: z
+      .enum(["trial", "task"])
+      .default("trial")
+      .describe("task: each task keeps its own best step, its start included; only at tau 0 or with prior.mean.fixed"),
     seeds: z.array(z.int().min(0).max(0xffffffff)).min(1).default([0]),
   })
   .refine((t) => (t.checkpointEvery ?? t.evaluateEvery) % t.evaluateEvery === 0, {
@@ -132,6 +157,19 @@ export const EvaluateSpec = z.strictObject({
     .boolean()
     .default(false)
     .describe("also score test with the base in float32, to see what rounding does; nothing when it runs in float32"),
+  adapters: z
+    .array(
+      z.strictObject({
+        name: z.string().min(1).max(200),
+        path: name.optional().describe("adapter folder in PEFT's format; left out: the base model alone"),
+      }),
+    )
+    .min(1)
+    .refine((adapters) => new Set(adapters.map(({ name }) => name)).size === adapters.length, {
+      message: "each name once",
+    })
+    .optional()
+    .describe("train nothing: score these on everything held out; prior and train are not read"),
 });
 
 /** How trials share trainers. Changes cost, never a result beyond rounding, so it is no part of a trial's identity. */
@@ -154,6 +192,7 @@ export const EngineSpec = z.strictObject({
 /** The one thing a person writes. Defaults live here and nowhere else. */
 export const Experiment = z.strictObject({
   $schema: z.string().optional().describe("for editors"),
+  partOf: z.string().optional().describe("the sweep that this one belongs to, where adapt or evaluate made it"),
   name: z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/, "lower-case letters, digits and hyphens, 63 at most"),
   model: ModelSpec,
   data: DataSpec,

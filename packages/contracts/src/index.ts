@@ -3,7 +3,21 @@ export { type TransportTls } from "./transport-tls.js";
 export { formatBytes } from "./bytes.js";
 export { BoraError, toBoraError, isErrorCode, errorDomains, type ErrorCode, type ErrorDomain } from "./errors.js";
 export { ModelSpec, type ExperimentInput, type ExperimentSpec } from "./experiment.js";
-export { parseExperiment, readExperiment, experimentJsonSchema, type ExperimentOverrides } from "./experiment-file.js";
+export {
+  parseExperiment,
+  readExperiment,
+  overrideExperiment,
+  experimentJsonSchema,
+  type ExperimentOverrides,
+} from "./experiment-file.js";
+export {
+  Adaptation,
+  Evaluation,
+  FewShotCurves,
+  type CurvePoint,
+  type ModelDifference,
+  type ModelLevel,
+} from "./adaptation.js";
 export { contentHash } from "./canonical.js";
 export { Inspected, inspectedFromProto } from "./inspected.js";
 export {
@@ -17,5 +31,5 @@ export {
   controlStream,
 } from "./control-event.js";
 export { SweepResults, TrialResult, TrialDistances, SplitResult, EndComparison, type DocumentRow } from "./results.js";
-export { modelSource, runBase, type RunBase } from "./to-proto.js";
+export { modelSource, runBase, adapterFolders, folderHash, type RunBase } from "./to-proto.js";
 export * as wire from "./wire.js";

@@ -38,6 +38,7 @@ export const Inspected = z.object({
   device: z.string().default(""),
   freeMemoryBytes: z.number().default(0), // before the model was loaded
   memoryBytes: z.number().default(0),
+  adapterFolders: z.array(z.object({ path: z.string(), sha256: z.string() })).optional(), // as adapterFolders lists them
 });
 export type Inspected = z.infer<typeof Inspected>;
 

@@ -120,6 +120,9 @@ export function scriptedLab(sweep: ScriptedSweep, joins: "joins" | "busy" | "pla
     documents: (id) => Promise.reject(unknown(id)),
     generate: (request) => scriptedTexts(request),
     export: () => Promise.reject(unknown("to export")),
+    adapt: ({ sweepId: id }) => Promise.reject(unknown(id)),
+    fewShotCurves: ({ sweepId: id }) => Promise.reject(unknown(id)),
+    evaluate: () => Promise.reject(unknown("to evaluate")),
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };
 }

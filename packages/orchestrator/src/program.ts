@@ -1,5 +1,8 @@
 import { Command, Option } from "commander";
 import type { CertsOptions } from "./commands/certs.js";
+import type { AdaptOptions } from "./commands/adapt.js";
+import type { EvaluateOptions } from "./commands/evaluate.js";
+import { withData } from "./data-options.js";
 import { exitCodes, type ExitName } from "./exit-codes.js";
 import type { ExperimentOptions, OutOptions } from "./options.js";
 import type { Terminal } from "./terminal.js";
@@ -15,17 +18,21 @@ export const withOut = (command: Command): Command =>
     )
     .addOption(new Option("--json", "JSON lines only on standard output"));
 
+const withSet = (command: Command): Command =>
+  command.option(
+    "--set <path=value>",
+    "a value instead of the experiment's, for example train.maxSteps=20; may be repeated",
+    collect,
+    [],
+  );
+
 const withExperiment = (command: Command): Command =>
   withOut(
-    command
-      .option("--spec <file>", "experiment file (YAML or JSON); examples/shakespeare.yaml when left out")
-      .option("--taus <list>", "prior precisions instead of the file's, for example 0,1e4,inf")
-      .option(
-        "--set <path=value>",
-        "a value instead of the file's, for example train.maxSteps=20; may be repeated",
-        collect,
-        [],
-      ),
+    withSet(
+      command
+        .option("--spec <file>", "experiment file (YAML or JSON); examples/shakespeare.yaml when left out")
+        .option("--taus <list>", "prior precisions instead of the file's, for example 0,1e4,inf"),
+    ),
   );
 
 const exitCodeHelp = `\nExit codes:\n${Object.values(exitCodes)
@@ -84,6 +91,33 @@ function addReadCommands(program: Command, terminal: Terminal, done: Done): void
     });
 }
 
+function addUsesOfTheta(program: Command, terminal: Terminal, done: Done): void {
+  const adapt = program
+    .command("adapt <sweep>")
+    .description("fit a new task's adapter with the sweep's Theta fixed as its prior, or draw few-shot curves")
+    .option("--tau <value>", "prior precision around Theta; auto: the sweep's best by validation above 0", "auto")
+    .option("--task <name>", "a task that the sweep has not seen: of --data, or of the sweep's own source")
+    .option("--documents <n>", "training documents to keep; 0: Theta itself; all when left out")
+    .option("--curve", "leave each of the sweep's tasks out in turn, and adapt to it with few documents")
+    .option("--tasks <names...>", "with --curve: only these")
+    .option("--sizes <list>", "with --curve: numbers of documents beside 0 and all, for example 1,4,16");
+  withSet(withOut(withData(adapt))).action(async (sweep: string, options: AdaptOptions) => {
+    done(await (await import("./commands/adapt.js")).adapt(sweep, options, terminal));
+  });
+  const evaluate = program
+    .command("evaluate <adapters...>")
+    .description(
+      "score adapters on documents: base, folders in PEFT's format, and of --sweep theta@tau or task@tau; " +
+        "the first is what the others are compared with",
+    )
+    .option("--sweep <id>", "a finished sweep: its base, its adapters, its data unless --data is there")
+    .option("--spec <file>", "or an experiment file: its base and its data")
+    .option("--tasks <names...>", "only these tasks of the data");
+  withSet(withOut(withData(evaluate))).action(async (adapters: string[], options: EvaluateOptions) => {
+    done(await (await import("./commands/evaluate.js")).evaluate(adapters, options, terminal));
+  });
+}
+
 function addVerbs(program: Command, terminal: Terminal, done: Done): void {
   const verbs = {
     pause: "grant no new leases; what trains goes on",
@@ -140,6 +174,7 @@ export function buildProgram(terminal: Terminal, done: Done): Command {
     .addHelpText("after", exitCodeHelp);
   addSweepCommands(program, terminal, done);
   addReadCommands(program, terminal, done);
+  addUsesOfTheta(program, terminal, done);
   addVerbs(program, terminal, done);
   addSetUp(program, terminal, done);
   addTextCommands(program, terminal, done);

@@ -1,4 +1,12 @@
-import { contentHash, controlStream, parseExperiment, type ExperimentSpec, type Inspected } from "@bora/contracts";
+import {
+  adapterFolders,
+  contentHash,
+  controlStream,
+  parseExperiment,
+  type ExperimentSpec,
+  type Inspected,
+} from "@bora/contracts";
+import { isEvaluation } from "./plan.js";
 import type { Store } from "@bora/store";
 import { stat } from "node:fs/promises";
 
@@ -20,7 +28,11 @@ export async function findInspection(
   return null;
 }
 
-const inspectedPart = ({ model, data, adapter }: ExperimentSpec): string => contentHash({ model, data, adapter });
+function inspectedPart(spec: ExperimentSpec): string {
+  const { model, data, adapter } = spec;
+  const folders = adapterFolders(spec);
+  return contentHash({ model, data, adapter, ...(folders.length > 0 && { folders, scored: isEvaluation(spec) }) });
+}
 
 async function planOf(store: Pick<Store, "read">, sweepId: string) {
   for await (const { body } of store.read({ runId: controlStream(sweepId) }))

@@ -1,7 +1,15 @@
-import { BoraError, parseExperiment, runBase, type ControlEvent, type wire } from "@bora/contracts";
+import {
+  BoraError,
+  parseExperiment,
+  runBase,
+  type ControlEvent,
+  type ExperimentSpec,
+  type wire,
+} from "@bora/contracts";
 import type { Trainer } from "@bora/trainer-client";
 import { Attempt, type HeldLease } from "./attempt.js";
 import { isLive } from "./evolve-trainer.js";
+import { isEvaluation } from "./plan.js";
 import { asFailure, type Loop } from "./loop.js";
 import { backoffMs, judge, maxAttempts, openTrials } from "./retry-policy.js";
 import type { Failure, RunRecord, SweepState } from "./sweep-state.js";
@@ -68,13 +76,22 @@ export function runSpec(state: SweepState, run: RunRecord): wire.RunSpec {
     const trial = state.trials[id];
     return trial === undefined ? [] : [{ trialId: id, tau: trial.tau, seed: trial.seed }];
   });
+  const experiment = parseExperiment(state.experiment);
   return {
     runId: run.runId,
-    ...runBase(parseExperiment(state.experiment)),
+    ...runBase(experiment, state.inspected),
+    ...(experiment.evaluate.adapters !== undefined && { evaluate: evaluated(experiment, state, run) }),
     fits,
-    evaluateBase: state.base?.runId === run.runId,
+    evaluateBase: state.base?.runId === run.runId && !isEvaluation(experiment),
     execution: run.execution ?? undefined,
   };
+}
+
+/** The adapters of a run's trials: trial i of the plan scores adapter i of the experiment. */
+function evaluated(experiment: ExperimentSpec, state: SweepState, run: RunRecord): wire.EvaluateSpec {
+  const adapters = runBase(experiment, state.inspected).evaluate?.adapters ?? [];
+  const place = new Map(state.plan?.trials.map(({ id }, index) => [id, index]));
+  return { adapters: run.trialIds.flatMap((id) => adapters[place.get(id) ?? -1] ?? []) };
 }
 
 async function start(loop: Loop, trainer: Trainer, lease: HeldLease): Promise<Failure | null> {

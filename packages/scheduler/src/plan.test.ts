@@ -44,6 +44,45 @@ describe("plan", () => {
     expect(ids(otherwise, inspected, unlimited)).toEqual(ids(experiment(), inspected, unlimited));
   });
 
+  it("gives ids by a prior mean's content, wherever it lies, and those of before where there is none", () => {
+    const whole = ids(experiment(), inspected, unlimited);
+    const from = (path: string, fixed: boolean) => ({
+      ...experiment(),
+      prior: { ...experiment().prior, mean: { path, fixed } },
+    });
+    const held = (path: string, sha256: string) => ({ ...inspected, adapterFolders: [{ path, sha256 }] });
+    const here = ids(from("/a", true), held("/a", "1"), unlimited);
+    expect(ids(from("/b", true), held("/b", "1"), unlimited)).toEqual(here);
+    for (const other of [
+      ids(from("/a", true), held("/a", "2"), unlimited),
+      ids(from("/a", false), held("/a", "1"), unlimited),
+      whole,
+    ])
+      expect(other.filter((id) => here.includes(id))).toEqual([]);
+  });
+
+  it("gives other ids where each task keeps its own best step", () => {
+    const whole = ids(experiment(), inspected, unlimited);
+    const apart = { ...experiment(), train: { ...experiment().train, bestStep: "task" as const } };
+    expect(ids(apart, inspected, unlimited).filter((id) => whole.includes(id))).toEqual([]);
+  });
+
+  it("makes one trial of each adapter to score, by its content and name", () => {
+    const adapters = [{ name: "base" }, { name: "one", path: "/one" }, { name: "two", path: "/two" }];
+    const spec = { ...experiment(), evaluate: { float32Check: false, adapters } };
+    const held = (first: string) => ({
+      ...inspected,
+      adapterFolders: [
+        { path: "/one", sha256: first },
+        { path: "/two", sha256: "2" },
+      ],
+    });
+    const before = plan(spec, held("1"), unlimited);
+    expect(before.trials.map(({ tau }) => tau)).toEqual([Infinity, Infinity, Infinity]);
+    const after = ids(spec, held("changed"), unlimited);
+    expect(after.map((id, index) => id === before.trials[index]?.id)).toEqual([true, false, true]);
+  });
+
   it("names a sweep after its experiment and its trials, not after its packs", () => {
     const { sweepId } = plan(experiment(), inspected, unlimited);
     expect(sweepId).toMatch(/^plays-[0-9a-f]{8}$/);

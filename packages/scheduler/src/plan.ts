@@ -1,6 +1,7 @@
 import {
   BoraError,
   contentHash,
+  folderHash,
   formatBytes,
   tauToJson,
   type ExperimentSpec,
@@ -26,13 +27,13 @@ export function plan(
   limits: PlanLimits,
   finished: ReadonlySet<string> = new Set(),
 ): Plan {
-  const count = spec.prior.taus.length * spec.train.seeds.length;
+  const count = spec.evaluate.adapters?.length ?? spec.prior.taus.length * spec.train.seeds.length;
   const { maxTrials = 10_000 } = limits;
   if (count > maxTrials)
     throw new BoraError("spec_invalid", `the grid has ${count} trials, at most ${maxTrials} are allowed`, {
       hint: "give fewer taus or seeds",
     });
-  const trials = trialsOf(spec, inspected);
+  const trials = isEvaluation(spec) ? scoredAdapters(spec, inspected) : trialsOf(spec, inspected);
   const ids = trials.map(({ id }) => id);
   const sweepId = `${spec.name}-${contentHash({ name: spec.name, trials: [...ids].sort() }).slice(0, 8)}`;
   const left = ids.filter((id) => !finished.has(id));
@@ -43,22 +44,40 @@ export function plan(
 /** One trial for each seed and tau, taus ascending. Its id is everything that changes a number, hashed. */
 function trialsOf(spec: ExperimentSpec, inspected: Inspected): Plan["trials"] {
   const { split } = spec.data;
-  const { seeds, ...train } = spec.train;
-  const { family, tau0 } = spec.prior;
+  const { seeds, bestStep, ...train } = spec.train;
+  const { family, tau0, mean } = spec.prior;
   const shared = {
     model: inspected.modelHash,
     dtype: spec.model.dtype,
     data: inspected.dataHash,
     split,
     adapter: spec.adapter,
-    prior: { family, tau0 },
-    train,
-    ...(spec.evaluate.float32Check && { evaluate: spec.evaluate }), // without it, ids are those of before it existed
+    // What is said only where it is used leaves ids as they were before it existed.
+    prior: {
+      ...{ family, tau0 },
+      ...(mean && { mean: { sha256: folderHash(spec, inspected, mean.path), fixed: mean.fixed } }),
+    },
+    train: { ...train, ...(bestStep !== "trial" && { bestStep }) },
+    ...(spec.evaluate.float32Check && { evaluate: { float32Check: true } }),
   };
   const taus = [...spec.prior.taus].sort((a, b) => a - b);
   return seeds.flatMap((seed) =>
     taus.map((tau) => ({ id: contentHash({ ...shared, tau: tauToJson(tau), seed }).slice(0, 16), tau, seed })),
   );
+}
+
+/** Whether adapters that exist are scored and nothing is trained. */
+export const isEvaluation = ({ evaluate }: ExperimentSpec): boolean => evaluate.adapters !== undefined;
+
+/** One trial for each adapter to score, in their order; an adapter is one for all tasks, as at infinity. */
+function scoredAdapters(spec: ExperimentSpec, inspected: Inspected): Plan["trials"] {
+  const shared = {
+    ...{ model: inspected.modelHash, dtype: spec.model.dtype, data: inspected.dataHash, split: spec.data.split },
+  };
+  return (spec.evaluate.adapters ?? []).map(({ name, path }) => {
+    const scored = path === undefined ? "base" : folderHash(spec, inspected, path);
+    return { id: contentHash({ ...shared, scored, name }).slice(0, 16), tau: Infinity, seed: 0 };
+  });
 }
 
 /** How many trials one trainer can hold: each is a row for every task, beside the model and a micro-batch. */

@@ -49,6 +49,26 @@ describe("a sweep of three taus in two packs", () => {
     expect(world.starts[0]?.spec.train?.tokensPerTask).toBe(96);
   });
 
+  it("scores adapters that exist in packs too, each run with its own, and asks for no base beside them", async () => {
+    const { experiment: trained } = request();
+    const adapters = [{ name: "base" }, { name: "one", path: "/one" }, { name: "two", path: "/two" }];
+    const experiment = { ...trained, evaluate: { float32Check: false, adapters } };
+    const folders = ["/one", "/two"].map((path) => ({ path, sha256: `of ${path}` }));
+    const looked = { ...inspected, adapterFolders: folders };
+    await run({ experiment, inspected: looked, plan: plan(experiment, looked, { memoryBytes: Infinity }) });
+    expect(world.starts.map(({ spec }) => spec.evaluate?.adapters)).toEqual([
+      [
+        { path: "", sha256: "" },
+        { path: "/one", sha256: "of /one" },
+      ],
+      [{ path: "/two", sha256: "of /two" }],
+    ]);
+    expect(world.starts.map(({ spec }) => [spec.fits.length, spec.evaluateBase])).toEqual([
+      [2, false],
+      [1, false],
+    ]);
+  });
+
   it("leaves the files of every trial and of the base model in the sweep's folder", async () => {
     const { state } = await run(request());
     const folder = join(world.out, state.sweepId);

@@ -4,6 +4,7 @@ import { eitherSignal, labClosed, untilAborted, type CallOptions } from "./abort
 import { readControllerFile } from "./controller-file.js";
 import type { Exported, ExportRequest } from "./export/export-request.js";
 import type { GeneratedPiece, GenerateOptions, GenerateRequest } from "./generate-request.js";
+import { labWork, type LabWork } from "./lab-work.js";
 import type { Lab, SweepCommand, SweepHandle, SweepOptions, SweepStatus } from "./lab.js";
 import type { LocalLab } from "./local-lab.js";
 import type { Preview } from "./preview.js";
@@ -58,6 +59,15 @@ export class FolderLab implements Lab {
   /** Reads files that are whole, so no controller is needed. */
   export(request: ExportRequest, options?: GenerateOptions): Promise<Exported> {
     return this.local.export(request, options);
+  }
+
+  readonly adapt: LabWork["adapt"] = (...asked) => this.work.adapt(...asked);
+  readonly fewShotCurves: LabWork["fewShotCurves"] = (...asked) => this.work.fewShotCurves(...asked);
+  readonly evaluate: LabWork["evaluate"] = (...asked) => this.work.evaluate(...asked);
+
+  private get work(): LabWork {
+    const { dir } = this;
+    return labWork({ dir, sweep: (spec, options) => this.sweep(spec, options), status: () => this.status() });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -20,3 +20,8 @@ export {
   type ExperimentInput,
   type SweepResults,
 } from "@bora/contracts";
+export type { LabWork } from "./lab-work.js";
+export type { AdaptOutcome, AdaptRequest } from "./adapt.js";
+export type { EvaluateOutcome, EvaluateRequest } from "./evaluate.js";
+export type { FewShotOutcome, FewShotRequest } from "./few-shot-curves.js";
+export type { SeriesOptions } from "./sweep-series.js";

@@ -3,11 +3,13 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { BoraError, wire, type Inspected } from "@bora/contracts";
 import type { Placer } from "@bora/placement";
-import type { HeldAttempt, StartAttempt, Trainer } from "@bora/trainer-client";
+import type { HeldAttempt, InspectedBase, StartAttempt, Trainer } from "@bora/trainer-client";
 import { untilAborted } from "./abortable.js";
 
 export interface TrainerScript {
   inspected: Inspected;
+  /** What is found where other tasks are named, or adapter folders; `inspected` when left out. */
+  inspects?: (base: InspectedBase) => Inspected;
   /** Rejects Inspect while set. */
   refuses?: BoraError;
   /** Inspect answers only when it is given up. */
@@ -65,7 +67,7 @@ export class InstantTrainers {
   connect(): Promise<Trainer> {
     return Promise.resolve({
       describe: () => Promise.resolve(wire.DescribeResponse.fromPartial({ apiVersion: "1.0", instanceId: "i" })),
-      inspect: (_base, signal) => this.inspect(signal),
+      inspect: (base, signal) => this.inspect(base, signal),
       start: (start) => this.start(start),
       renew: ({ runId }) => Promise.resolve(this.renewed(runId)),
       cancel: (held) => this.cancel(held),
@@ -75,10 +77,11 @@ export class InstantTrainers {
     });
   }
 
-  private inspect(signal: AbortSignal): Promise<Inspected> {
+  private inspect(base: InspectedBase, signal: AbortSignal): Promise<Inspected> {
     this.asked.inspect += 1;
     if (this.script.ponders === true) return untilAborted(new Promise(() => undefined), signal);
-    const { refuses, inspected } = this.script;
+    const { refuses, inspects } = this.script;
+    const inspected = inspects?.(base) ?? this.script.inspected;
     return refuses === undefined ? Promise.resolve(inspected) : Promise.reject(refuses);
   }
 
@@ -131,18 +134,20 @@ export class InstantTrainers {
       const tasks = [0, 1].map((task) => ({ task, nats: 20 + task, tokens: 10n }));
       const scored = { scored: wire.Scored.TASK, split: wire.Split.VALIDATION, complete: true, best: true, seconds: 1 };
       emit({ $case: "evaluated", evaluated: { ...scored, step: 5, tasks } }, trialId);
-      const manifest = this.manifest(`trials/${trialId}`, ["task", "prior-mean"], tau === 1 ? 2 : 3);
+      const manifest = this.manifest(`trials/${trialId}`, ["task", "prior-mean"], tau === 1 ? 2 : 3, spec);
       const ending = { steps: 10, bestStep: 5, ended: wire.Ended.VALIDATION, validationNatsPerToken: 2 };
       const float32Check = spec.float32Check && this.script.bfloat16 === true ? checkOf(tau) : undefined;
       emit({ $case: "trialDone", trialDone: { ...ending, manifest, float32Check } }, trialId);
     }
-    const manifest = spec.evaluateBase ? this.manifest("base", ["base"], 5) : undefined;
+    const manifest = spec.evaluateBase ? this.manifest("base", ["base"], 5, spec) : undefined;
     emit({ $case: "runDone", runDone: { manifest, seconds: 1, peakMemoryBytes: 1n } });
   }
 
-  private manifest(folder: string, models: readonly string[], natsPerToken: number): wire.Artifact {
+  private manifest(folder: string, models: readonly string[], natsPerToken: number, spec: wire.RunSpec): wire.Artifact {
+    const { by } = spec.data?.tasks ?? {};
+    const tasks = by?.$case === "names" ? by.names.names : this.script.inspected.tasks.map(({ name }) => name);
     const lines = models.flatMap((model) =>
-      this.script.inspected.tasks.flatMap(({ name: task }) =>
+      tasks.flatMap((task) =>
         ["validation", "test"].map((split) => {
           const scored = { tokens: 10, characters: 40, nats: 10 * natsPerToken };
           return JSON.stringify({ model, task, split, document: "d1", date: "", ...scored });
@@ -153,7 +158,13 @@ export class InstantTrainers {
     const documents = entry(this.write(`${folder}/documents.jsonl`, `${lines.join("\n")}\n`));
     const distances =
       folder === "base" ? {} : { distances: entry(this.write(`${folder}/distances.json`, distancesJson)) };
-    return this.write(`${folder}/manifest.json`, JSON.stringify({ documents, ...distances, adapters: {} }));
+    const slugs = models.includes("task") ? [...tasks, "prior-mean"] : [];
+    const adapters = slugs.map((slug) => {
+      const file = this.write(`${folder}/adapters/${slug}/adapter_model.safetensors`, slug);
+      return [slug, [entry(file)]] as const;
+    });
+    const listed = { documents, ...distances, adapters: Object.fromEntries(adapters) };
+    return this.write(`${folder}/manifest.json`, JSON.stringify(listed));
   }
 
   private write(path: string, content: string): wire.Artifact {

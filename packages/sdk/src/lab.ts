@@ -4,6 +4,7 @@ import type { CallOptions } from "./abortable.js";
 import type { Preview } from "./preview.js";
 import type { Exported, ExportRequest } from "./export/export-request.js";
 import type { GeneratedPiece, GenerateOptions, GenerateRequest } from "./generate-request.js";
+import type { LabWork } from "./lab-work.js";
 import type { SweepEvent } from "./sweep-event.js";
 
 const Reason = z.object({ code: z.string(), message: z.string(), hint: z.string() });
@@ -29,6 +30,7 @@ export const SweepStatus = z.object({
   phase: z.enum(["running", "paused", "draining", "cancelling", "ended"]),
   outcome: z.string().nullable(),
   paused: z.string().nullable(),
+  partOf: z.string().nullable().default(null).describe("the sweep it was made for, by adapt or evaluate"),
   live: z.boolean().describe("a controller is at work on it"),
   trials: z.record(z.string(), z.number()).describe("how many trials are in each state"),
 });
@@ -112,7 +114,7 @@ export interface SweepOptions extends CallOptions {
  * More than the six methods of a port: it is a facade with one method a thing a person can ask for, and has two
  * implementations, for a folder and for an address.
  */
-export interface Lab extends AsyncDisposable {
+export interface Lab extends LabWork, AsyncDisposable {
   /**
    * Reads data and model and says what a sweep would do; trains nothing. Relative paths are seen from the working
    * directory. Throws spec_invalid, and what the trainer says of data or model (data_missing, model_unsupported, ...).

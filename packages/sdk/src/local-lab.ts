@@ -28,6 +28,7 @@ import type { Exported, ExportRequest } from "./export/export-request.js";
 import type { GeneratedPiece, GenerateOptions, GenerateRequest } from "./generate-request.js";
 import { inspectWithTrainer } from "./inspect.js";
 import type { LabParts } from "./lab-parts.js";
+import { labWork, type LabWork } from "./lab-work.js";
 import type { Lab, SweepCommand, SweepHandle, SweepOptions, SweepOutcome, SweepStatus } from "./lab.js";
 import { readResults, sweepFolder } from "./out-folder.js";
 import type { Preview } from "./preview.js";
@@ -144,6 +145,15 @@ export class LocalLab implements Lab {
     signal.throwIfAborted();
     const results = await this.resultsSoFar(request.sweepId);
     return this.hold(exportAdapters(request, results, this.texts, { signal, onStage }));
+  }
+
+  readonly adapt: LabWork["adapt"] = (...asked) => this.work.adapt(...asked);
+  readonly fewShotCurves: LabWork["fewShotCurves"] = (...asked) => this.work.fewShotCurves(...asked);
+  readonly evaluate: LabWork["evaluate"] = (...asked) => this.work.evaluate(...asked);
+
+  private get work(): LabWork {
+    const { dir } = this.parts;
+    return labWork({ dir, sweep: (spec, options) => this.sweep(spec, options), status: () => this.status() });
   }
 
   /** The sweep that runs here is drained, so that the same call goes on with it; trainers of other questions end too. */

@@ -22,6 +22,14 @@ import { RemoteSweep } from "./remote-sweep.js";
 /** Paths as this process sees them: the controller's working directory may be another. */
 const anchored = (spec: ExperimentInput): ExperimentSpec => parseExperiment(spec, process.cwd());
 
+/** Adapters are read where they lie. */
+const byItsFolder = (): Promise<never> =>
+  Promise.reject(
+    new BoraError("usage", "adapters and documents lie in the controller's folder, which its address does not reach", {
+      hint: "open the lab by its folder: its controller, where one runs, is found there",
+    }),
+  );
+
 /** The same door, through the HTTP of a controller that runs in another process. */
 export class RemoteLab implements Lab {
   private readonly closed = new AbortController();
@@ -93,6 +101,18 @@ export class RemoteLab implements Lab {
         hint: "open the lab by its folder: an export needs no controller",
       }),
     );
+  }
+
+  adapt(): Promise<never> {
+    return byItsFolder();
+  }
+
+  fewShotCurves(): Promise<never> {
+    return byItsFolder();
+  }
+
+  evaluate(): Promise<never> {
+    return byItsFolder();
   }
 
   /** Ends every request and follower; what the controller runs goes on. */

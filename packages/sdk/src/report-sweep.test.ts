@@ -59,6 +59,8 @@ async function trained(spec: ExperimentSpec, folder = runs(), script: Partial<Tr
       connectTrainer: () => trainers.connect(),
       clock: systemClock,
       freeMemoryBytes: () => Infinity,
+      maxTrainers: () => Promise.resolve(1),
+      connectTextTrainer: () => Promise.reject(new Error("no texts here")),
       writeResults,
       leaseMs: 60_000,
       newId: randomUUID,

@@ -1,6 +1,9 @@
 import { foldSweep, type SweepState } from "@bora/scheduler";
 import type { StoreReader } from "@bora/store";
+import { z } from "zod";
 import type { SweepStatus } from "./lab.js";
+
+const PartOf = z.object({ partOf: z.string().optional() });
 
 function trialCounts(state: SweepState): Record<string, number> {
   const counts: Record<string, number> = {};
@@ -17,6 +20,7 @@ export async function sweepStatuses(store: StoreReader, live: string | null): Pr
     statuses.push({
       ...{ sweepId, name, plannedAtMs, phase: phase.at, live: live === sweepId, trials: trialCounts(state) },
       outcome: phase.at === "ended" ? phase.outcome : null,
+      partOf: PartOf.safeParse(state.experiment).data?.partOf ?? null,
       paused: phase.at === "paused" ? `${phase.code}: ${phase.reason}` : null,
     });
   }

@@ -1,6 +1,14 @@
 import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { documentRows, mappedTrial, summarise, type Evidence, type ScoredTrial, type TrialFacts } from "@bora/analysis";
+import {
+  documentRows,
+  mappedTrial,
+  summarise,
+  summariseEvaluation,
+  type Evidence,
+  type ScoredTrial,
+  type TrialFacts,
+} from "@bora/analysis";
 import {
   BoraError,
   parseExperiment,
@@ -9,7 +17,7 @@ import {
   type SweepResults,
   type TrialResult,
 } from "@bora/contracts";
-import { writeReport } from "@bora/report";
+import { replaceFile, resultsJson, writeReport } from "@bora/report";
 import type { RunRecord, SweepState, TrialRecord } from "@bora/scheduler";
 import { distancesOf, gramOf, readDistances } from "./distances-file.js";
 import { readResults, sweepFolder } from "./out-folder.js";
@@ -88,11 +96,13 @@ export async function resultsOf(state: SweepState, folder: string): Promise<Swee
   const dtypes = runs.flatMap(({ runId, execution }) =>
     execution !== null && counted.has(runId) ? [dtypeWord(execution)] : [],
   );
-  const { float32Check } = parseExperiment(experiment).evaluate;
+  const { float32Check, adapters } = parseExperiment(experiment).evaluate;
   const facts = { sweepId, experiment, inspected, versions, execution: executionOf(runs), dtypes, float32Check };
   const tasks = inspected.tasks.map(({ name }) => name);
   const told = await Promise.all(trials.map((trial) => trialFacts(trial, folder, tasks)));
-  const results = summarise({ ...facts, trials: told, documents });
+  const all = { ...facts, trials: told, documents };
+  if (adapters !== undefined) return { results: summariseEvaluation(all), documents, gram: null };
+  const results = summarise(all);
   return { results, documents, gram: await gramIn(folder, results) };
 }
 
@@ -106,9 +116,13 @@ export async function gramIn(folder: string, results: SweepResults): Promise<num
   );
 }
 
-/** Writes results.json, documents.parquet and report.html into the sweep's folder, each in one piece. */
+/**
+ * Writes results.json, documents.parquet and report.html into the sweep's folder, each in one piece; of an evaluation
+ * results.json alone: its own files tell what was asked.
+ */
 export async function writeResults(state: SweepState, folder: string): Promise<SweepResults> {
   const { results, ...evidence } = await resultsOf(state, folder);
-  await writeReport(folder, results, evidence);
+  if (parseExperiment(state.experiment).evaluate.adapters === undefined) await writeReport(folder, results, evidence);
+  else await replaceFile(join(folder, "results.json"), resultsJson(results));
   return results;
 }

@@ -44,6 +44,16 @@ describe("a trainer over gRPC", () => {
     expect(inspected).toMatchObject({ dataHash: "d", tasks: [{ name: "Hamlet", cutTokens: 7 }] });
   });
 
+  it("asks of a prior mean that it fits, of what is evaluated only what it is, and of each folder once", async () => {
+    const base = { model: undefined, data: undefined, adapter: undefined };
+    const prior = wire.PriorSpec.fromPartial({ mean: { path: "/theta", fixed: true } });
+    await trainer.inspect({ ...base, prior }, none);
+    expect(script.inspect).toMatchObject({ adapterFolders: ["/theta"], sameShape: true });
+    const adapters = ["", "/b", "/a", "/b"].map((path) => ({ path, sha256: "" }));
+    await trainer.inspect({ ...base, prior, evaluate: { adapters } }, none);
+    expect(script.inspect).toMatchObject({ adapterFolders: ["/b", "/a"], sameShape: false });
+  });
+
   it("carries the trainer's own code, message and hint", async () => {
     script.before = () => {
       throw rich("out_of_memory", "150 rows need 9.0 GiB, 6.0 are free", "lower pack.maxRows", "oom");

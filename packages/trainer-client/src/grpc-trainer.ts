@@ -1,4 +1,4 @@
-import { BoraError, inspectedFromProto, type Inspected, type RunBase, wire } from "@bora/contracts";
+import { BoraError, inspectedFromProto, type Inspected, wire } from "@bora/contracts";
 import { setTimeout as delay } from "node:timers/promises";
 import { checkApiVersion } from "./api-version.js";
 import { dial, type TrainerClient } from "./channel.js";
@@ -6,7 +6,7 @@ import { fetchArtifact } from "./fetch-artifact.js";
 import { newSubscriberKeys, reachableEndpoint, subscribe, type LiveEvents } from "./live-events.js";
 import { readInOrder } from "./read-in-order.js";
 import { fromRemote } from "./remote-error.js";
-import type { ConnectTrainer, HeldAttempt, StartAttempt, Trainer, TrainerAddress } from "./trainer.js";
+import type { ConnectTrainer, HeldAttempt, InspectedBase, StartAttempt, Trainer, TrainerAddress } from "./trainer.js";
 
 /** Times in milliseconds, for tests; the defaults are those of docs/protocol.md. */
 export interface TrainerTimes {
@@ -51,9 +51,12 @@ class GrpcTrainer implements Trainer {
     return answer;
   }
 
-  async inspect(base: Pick<RunBase, "model" | "data" | "adapter">, signal: AbortSignal): Promise<Inspected> {
-    const { model, data, adapter } = base;
-    return inspectedFromProto(await this.#ask(this.#client.inspect({ model, data, adapter }, { signal })));
+  async inspect(base: InspectedBase, signal: AbortSignal): Promise<Inspected> {
+    const { model, data, adapter, prior, evaluate } = base;
+    const named = evaluate === undefined ? [prior?.mean?.path] : evaluate.adapters.map(({ path }) => path);
+    const folders = [...new Set(named.flatMap((path = "") => (path === "" ? [] : [path])))];
+    const request = { model, data, adapter, adapterFolders: folders, sameShape: evaluate === undefined };
+    return inspectedFromProto(await this.#ask(this.#client.inspect(request, { signal })));
   }
 
   async start(start: StartAttempt, signal: AbortSignal): Promise<void> {

@@ -36,6 +36,7 @@ export class ScriptedTrainer implements Disposable {
   lingers = false;
   /** What Merge sends. */
   merged: wire.MergeResponse[] = [];
+  inspect: wire.InspectRequest | null = null;
   held = true;
 
   async listen(): Promise<string> {
@@ -124,8 +125,9 @@ export class ScriptedTrainer implements Disposable {
           held: this.held ? { runId, attempt: 1, lastSeq: this.events.length, state: state() } : undefined,
         };
       },
-      inspect: async (_, context) => {
+      inspect: async (request, context) => {
         await this.#enter("inspect", context);
+        this.inspect = request;
         return { dataHash: "d", tasks: [{ name: "Hamlet", slug: "hamlet", cutTokens: 7n }] };
       },
       start: async (request, context) => {

@@ -14,6 +14,9 @@ export interface StartAttempt {
   resumeStep: number;
 }
 
+/** What an inspection reads of a run. A prior mean must be of the run's adapter; what is evaluated need not. */
+export type InspectedBase = Pick<RunBase, "model" | "data" | "adapter"> & Partial<Pick<RunBase, "prior" | "evaluate">>;
+
 export interface HeldAttempt {
   runId: string;
   attempt: number;
@@ -22,8 +25,8 @@ export interface HeldAttempt {
 /** One trainer, over gRPC for commands and ZeroMQ for live events. Every call rejects with a BoraError. */
 export interface Trainer extends AsyncDisposable {
   describe(signal: AbortSignal): Promise<wire.DescribeResponse>;
-  /** Reads data and model without training; minutes on a first use of a model. */
-  inspect(base: Pick<RunBase, "model" | "data" | "adapter">, signal: AbortSignal): Promise<Inspected>;
+  /** Reads data, model and the adapter folders of a run without training; minutes on a first use of a model. */
+  inspect(base: InspectedBase, signal: AbortSignal): Promise<Inspected>;
   /** Idempotent by (runId, attempt). */
   start(start: StartAttempt, signal: AbortSignal): Promise<void>;
   /** Heartbeat; also adopts a held run after a restart of the controller. */

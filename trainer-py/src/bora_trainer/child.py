@@ -54,6 +54,7 @@ Work = Callable[[Job, bytes, Stop], Iterator[Message]]
 def train(job: Job, request: bytes, stop: Stop) -> Iterator[Message]:
     """Events of one attempt at a RunSpec; see train.py."""
     from bora_trainer import device
+    from bora_trainer.adapter_scoring import score_adapters
     from bora_trainer.data import load_dataset
     from bora_trainer.model_files import cache_folder
     from bora_trainer.models import load_model, load_tokenizer, model_facts
@@ -76,6 +77,9 @@ def train(job: Job, request: bytes, stop: Stop) -> Iterator[Message]:
     device.apply_threads(execution)
     loaded = load_model(spec.model, device.torch_dtype(execution.dtype), execution.device)
     spec = replace(spec, execution=execution)
+    if spec.evaluate is not None:
+        yield from score_adapters(spec, loaded, dataset, Path(job.run_folder), stop)
+        return
     folder = StateFolder.from_environment(cache_folder() / "hidden-states")
     yield from train_run(spec, loaded, dataset, Path(job.run_folder), job.resume_step, stop, folder)
 

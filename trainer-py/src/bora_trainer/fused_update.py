@@ -58,11 +58,12 @@ class Step:
     betas: tuple[float, float]
     epsilon: float
     number: int  # from 1
+    fixed_mean: bool = False  # Theta is known and stays
 
 
 def advance(fit: Fit, step: Step) -> bool:
     """Takes the step and empties the gradients. False when one of them was not finite."""
-    kernel = _independent if step.tau == 0 else _tied if math.isinf(step.tau) else _between
+    kernel = _kernel(step)
     arrays = [getattr(fit, name).numpy() for name in Fit.__dataclass_fields__]
     tasks, weights = fit.offset_DP.shape
     numbers = _numbers(step, tasks, arrays[0].dtype.type)
@@ -74,6 +75,15 @@ def advance(fit: Fit, step: Step) -> bool:
     waiting = [_pool(threads - 1).submit(kernel, *arrays, numbers, *span) for span in spans[1:]]
     finite = kernel(*arrays, numbers, *spans[0])
     return all([finite, *(each.result() for each in waiting)])
+
+
+def _kernel(step: Step) -> Callable[..., bool]:
+    if step.tau == 0:
+        return _independent
+    if step.fixed_mean:
+        assert math.isfinite(step.tau), "at tau = infinity a row is Theta: there is no step to take"
+        return _around
+    return _tied if math.isinf(step.tau) else _between
 
 
 def _numbers(step: Step, tasks: int, kind: type[np.floating[Any]]) -> Sequence[np.floating[Any]]:
@@ -130,6 +140,34 @@ def _independent(offset, first, second, gradient, rows, mean, _, __, rates, numb
                 pull[j] += x
                 m[j], v[j], direction, _ = _direction(x, m[j], v[j], numbers)
                 own[j] -= direction * rated[j]
+                row[j] = own[j] + about[j]
+                g[j] = zero
+        finite &= _all_finite(pull, end - begin, zero)
+    return finite
+
+
+@_compiled
+def _around(offset, first, second, gradient, rows, mean, _, __, rates, numbers, start, stop):
+    """Theta known: Adam's step of each task and the exact proximal step, every task by itself."""
+    scale, zero = numbers[0], numbers[13]
+    pull, rated = np.empty(_BLOCK, offset.dtype), np.empty(_BLOCK, offset.dtype)
+    strength = np.empty(_BLOCK, offset.dtype)
+    finite = True
+    for begin in range(start, stop, _BLOCK):
+        end = min(begin + _BLOCK, stop)
+        _rate(rated, rates, begin, end, numbers)
+        _strength(strength, rated, rates, numbers)
+        pull[:] = zero
+        about = mean[begin:end]
+        for d in range(offset.shape[0]):
+            own, g, row = offset[d, begin:end], gradient[d, begin:end], rows[d, begin:end]
+            m, v = first[d, begin:end], second[d, begin:end]
+            for j in range(end - begin):
+                x = g[j] * scale
+                pull[j] += x
+                m[j], v[j], direction, curvature = _direction(x, m[j], v[j], numbers)
+                shrink = curvature / (curvature + strength[j])
+                own[j] = (own[j] - direction * rated[j]) * shrink
                 row[j] = own[j] + about[j]
                 g[j] = zero
         finite &= _all_finite(pull, end - begin, zero)

@@ -43,6 +43,7 @@ class HierarchicalAdam:
         epsilon: float,
         prior: Prior | None = None,
         tau0: float = 0.0,
+        fixed_mean: bool = False,
         relative_rates_P: Tensor | None = None,
         plain: bool = False,
     ) -> None:
@@ -51,6 +52,8 @@ class HierarchicalAdam:
         taus: prior precision of each fit, nats per squared parameter unit, in [0, infinity].
         loss_scale: c = D / T; the objective that is minimised is c * J, and lambda = c * tau.
         tau0: precision of Theta around its start; 0 is a flat hyperprior.
+        fixed_mean: Theta is known and stays at its start, so that tasks do not move each other: at tau = infinity
+            nothing moves.
         relative_rates_P: factor on the learning rate of each weight (LoRA+); the optimum does not depend on it.
         plain: in torch's own operations even where `fused_update` gives the same bits, as a reference.
         """
@@ -61,7 +64,7 @@ class HierarchicalAdam:
         self.steps = 0
         self._loss_scale, self._betas, self._epsilon, self._tau0 = loss_scale, betas, epsilon, tau0
         self._prior: Prior = prior or Gaussian()
-        self._relative_rates_P = relative_rates_P
+        self._relative_rates_P, self._fixed_mean = relative_rates_P, fixed_mean
         self._initial_KP = initial_KP.clone()
         self._mean_KP = initial_KP.clone()
         self._mean_moments_2KP = initial_KP.new_zeros(2, fits, weights)
@@ -95,8 +98,10 @@ class HierarchicalAdam:
 
     @property
     def prior_mean_KP(self) -> Tensor:
-        """Theta of each fit, a copy. At tau = 0 nothing ties Theta to the rows; their mean is reported."""
+        """Theta of each fit, a copy. At tau = 0 nothing ties a learnt Theta to the rows; their mean is reported."""
         mean_KP = self._mean_KP.clone()
+        if self._fixed_mean:
+            return mean_KP
         for fit, tau in enumerate(self.taus):
             if tau == 0:
                 mean_KP[fit] += self._offset_KDP[fit].mean(dim=0)
@@ -112,7 +117,10 @@ class HierarchicalAdam:
     def step(self, learning_rate: float) -> None:
         """Applies the gradients gathered since the last step and empties them. `learning_rate` may be 0."""
         self.steps += 1
-        for fit in range(len(self.taus)):
+        for fit, tau in enumerate(self.taus):
+            if self._fixed_mean and math.isinf(tau):
+                self._gradient_KDP[fit].zero_()
+                continue
             if self._fused:
                 finite = self._advance_fused(fit, learning_rate)
             else:
@@ -174,7 +182,8 @@ class HierarchicalAdam:
             rates_P if rates_P is not None else self._mean_KP.new_empty(0),
         )  # fmt: skip
         return fused_update.advance(tensors, fused_update.Step(
-            self.taus[fit], learning_rate, self._loss_scale, self._betas, self._epsilon, self.steps
+            self.taus[fit], learning_rate, self._loss_scale, self._betas, self._epsilon, self.steps,
+            self._fixed_mean,
         ))  # fmt: skip
 
     def _advance(self, fit: int, columns: slice, learning_rate: float) -> None:
@@ -197,9 +206,10 @@ class HierarchicalAdam:
             offset_DC.sub_(gradient_DC.mul_(rate))
             shrink_DC = self._prior.shrink(offset_DC, curvature_DC, rate * (self._loss_scale * tau))
             offset_DC.mul_(shrink_DC)
-            weight_C = 1 - sum_over_tasks(shrink_DC) / self.tasks
-            self._move_mean(pull_C, fit, columns, rate, weight_C)
-            self._prior.recentre_(offset_DC, mean_C, self._initial_KP[fit, columns], tau, self._tau0)
+            if not self._fixed_mean:
+                weight_C = 1 - sum_over_tasks(shrink_DC) / self.tasks
+                self._move_mean(pull_C, fit, columns, rate, weight_C)
+                self._prior.recentre_(offset_DC, mean_C, self._initial_KP[fit, columns], tau, self._tau0)
         torch.add(offset_DC, mean_C, out=self._rows_KDP[fit, :, columns])
         gradient_DC.zero_()
 

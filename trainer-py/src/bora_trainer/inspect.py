@@ -3,10 +3,13 @@
 import itertools
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 
 from bora.trainer.v1 import trainer_pb2
+from bora_trainer.adapters.imported import content_hash, import_row, source_files, spec_of
+from bora_trainer.adapters.lora import Lora
 from bora_trainer.data import SPLITS, Dataset, Document, PackedBatch, TaskData, load_dataset, pack
 from bora_trainer.device import apply_threads, choose_execution, device_memory, micro_batch_tokens, torch_dtype
 from bora_trainer.engine import Engine
@@ -29,6 +32,8 @@ def inspect(request: trainer_pb2.InspectRequest) -> trainer_pb2.InspectResponse:
     source, adapter = ModelSource.from_proto(request.model), AdapterSpec.from_proto(request.adapter)
     data = DataSpec.from_proto(request.data)
     facts = model_facts(source, adapter)
+    folders = [Path(path) for path in request.adapter_folders]
+    hashes = [content_hash(folder) for folder in folders]
     dataset = load_dataset(data, load_tokenizer(source))
     execution = choose_execution(
         source.dtype,
@@ -40,14 +45,22 @@ def inspect(request: trainer_pb2.InspectRequest) -> trainer_pb2.InspectResponse:
     apply_threads(execution)
     free, total = device_memory(execution.device)
     most_tokens = micro_batch_tokens(execution.device, execution.dtype, facts.activation_bytes_per_token)
-    engine = Engine(load_model(source, torch_dtype(execution.dtype), execution.device), adapter)
+    loaded = load_model(source, torch_dtype(execution.dtype), execution.device)
+    for folder in folders:
+        shape = adapter if request.same_shape else spec_of(folder)
+        import_row(folder, Lora.of(loaded.model, shape), facts.name, facts.hash)
+    engine = Engine(loaded, adapter)
     train_rate, evaluate_rate = probe(engine, dataset.tasks, execution.rows_per_micro_batch)
     footprint = measure(engine, len(_mixed(dataset.tasks)[0].tokens))
     return trainer_pb2.InspectResponse(
         tasks=[_task(task) for task in dataset.tasks],
         data_hash=dataset.hash,
         warnings=dataset.warnings,
-        files=_files(dataset, facts),
+        files=_files(dataset, facts, folders),
+        adapter_folders=[
+            trainer_pb2.AdapterFolder(path=path, sha256=sha256)
+            for path, sha256 in zip(request.adapter_folders, hashes, strict=True)
+        ],
         train_tokens_per_second=train_rate,
         evaluate_tokens_per_second=evaluate_rate,
         model_hash=facts.hash,
@@ -108,8 +121,8 @@ def probe(engine: Engine, tasks: Sequence[TaskData], rows: int) -> Rates:
 
 
 def _mixed(tasks: Sequence[TaskData]) -> list[Document]:
-    """The longest training document, then the others, one a task in turn."""
-    turns = itertools.zip_longest(*(task.train for task in tasks))
+    """The longest training document (of test, where nothing is trained), then the others, one a task in turn."""
+    turns = itertools.zip_longest(*(task.train or task.test for task in tasks))
     documents = [document for turn in turns for document in turn if document is not None]
     return [max(documents, key=lambda document: len(document.tokens)), *documents]
 
@@ -142,8 +155,9 @@ def _task(task: TaskData) -> trainer_pb2.Task:
     )
 
 
-def _files(dataset: Dataset, facts: ModelFacts) -> list[trainer_pb2.SourceFile]:
+def _files(dataset: Dataset, facts: ModelFacts, folders: Sequence[Path]) -> list[trainer_pb2.SourceFile]:
+    adapters = [file for folder in folders for file in source_files(folder)]
     return [
         trainer_pb2.SourceFile(path=file.path, size=file.size, modified_ms=file.modified_ms)
-        for file in (*dataset.files, *facts.files)
+        for file in (*dataset.files, *facts.files, *adapters)
     ]

@@ -65,6 +65,11 @@ def resolve(source: ModelSource) -> ModelFolder:
     return _converted(path) if path.suffix == ".gguf" else _described(path, str(path))
 
 
+def is_converted(path: Path) -> bool:
+    """Whether a folder was written from a package's GGUF file; its name then holds that file's hash."""
+    return (path / _MANIFEST).is_file()
+
+
 def repair(source: ModelSource, damaged: TrainerError) -> ModelFolder:
     """Writes a converted folder again when its files differ from its manifest; else raises `damaged`."""
     folder = resolve(source)

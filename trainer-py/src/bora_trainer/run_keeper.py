@@ -1,6 +1,7 @@
 """Decides what a trainer does with a run: begin, refuse, take over, adopt, end. Holds at most one."""
 
 import asyncio
+import contextlib
 import re
 import shutil
 import uuid
@@ -121,7 +122,24 @@ class RunKeeper:
         located = run_pb2.RunSpec()
         located.CopyFrom(spec)
         self.locate_sources(located.model, located.data)
+        if located.prior.HasField("mean"):
+            located.prior.mean.path = self.locate_adapter(located.prior.mean.path)
+        for adapter in located.evaluate.adapters:
+            adapter.path = adapter.path and self.locate_adapter(adapter.path)
         return located
+
+    def locate_adapter(self, path: str) -> str:
+        """An adapter folder: below the adapter root or the model root, as far as there are any.
+
+        Raises TrainerError `path_refused`.
+        """
+        roots = [root for root in (self._adapter_root, self._model_root) if root is not None]
+        if not roots:
+            return path
+        for root in roots[:-1]:
+            with contextlib.suppress(TrainerError):
+                return str(below(root, path))
+        return str(below(roots[-1], path))
 
     def locate_sources(self, model: run_pb2.ModelSource, data: run_pb2.DataSpec) -> None:
         """Resolves the paths of a model and a data source in place. Raises TrainerError `path_refused`."""
@@ -133,10 +151,6 @@ class RunKeeper:
         """Resolves a model's path in place. Raises TrainerError `path_refused`."""
         if self._model_root is not None and model.WhichOneof("source") == "path":
             model.path = str(below(self._model_root, model.path))
-
-    def locate_adapter(self, folder: str) -> str:
-        """Where an adapter's folder is, symbolic links resolved. Raises TrainerError `path_refused`."""
-        return str(Path(folder).resolve() if self._adapter_root is None else below(self._adapter_root, folder))
 
     async def _begin(self, request: trainer_pb2.StartRequest, spec: run_pb2.RunSpec) -> HeldRun:
         folder = self.folder(spec.run_id)

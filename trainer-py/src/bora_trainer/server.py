@@ -106,6 +106,7 @@ class TrainerService(trainer_pb2_grpc.TrainerServiceServicer):
     @unary
     async def Inspect(self, request: trainer_pb2.InspectRequest, context: Any) -> trainer_pb2.InspectResponse:
         self._keeper.locate_sources(request.model, request.data)
+        request.adapter_folders[:] = [self._keeper.locate_adapter(path) for path in request.adapter_folders]
         async with self._alone("an inspection"):
             answer = await self._ask_child(Job("inspect"), request.SerializeToString())
         return trainer_pb2.InspectResponse.FromString(answer)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bora.trainer.v1 import event_pb2
@@ -109,8 +109,10 @@ def _open_cache(run: Run, folder: StateFolder | None) -> tuple[PrefixCache | Non
 def _next(run: Run, state: TrainingState) -> Iterator[Event]:
     """Tells what has been written meanwhile, and does the one thing that is due."""
     yield from run.writer.finished()
-    ended = state.first_ended()
-    if ended is not None:
+    ended, still = state.first_ended(), state.first_still()
+    if still is not None:
+        yield from _settle(run, state, still)
+    elif ended is not None:
         yield from _finish(run, state, ended)
         run.return_free_memory()
     elif state.evaluation_due(run.train):
@@ -157,19 +159,46 @@ def _evaluate(run: Run, state: TrainingState) -> Iterator[Event]:
     events: list[Event] = []
     for place, stopping in enumerate(state.stopping):
         tasks = trial_results.by_task(found[place * each : (place + 1) * each], state.tasks)
-        macro = macro_nats_per_token((task.nats, task.tokens) for task in tasks)
-        if not math.isfinite(macro):
+        best = _take_in(run, state, place, tasks)
+        if best is None:
             diverged[place] = state.step
             continue
-        best = stopping.update(macro, state.step, patience=run.train.patience, last_step=run.train.max_steps)
-        if best:
-            state.keep_best(place)
         events.append(Event(trial_id=stopping.trial_id, evaluated=event_pb2.Evaluated(
             scored=event_pb2.SCORED_TASK, split=event_pb2.SPLIT_VALIDATION, step=state.step, tasks=tasks, best=best,
             complete=run.train.validation_documents == 0, seconds=seconds,
         )))  # fmt: skip
     yield from events
     yield from _fail(state, diverged, "validation nats")
+
+
+def _take_in(run: Run, state: TrainingState, place: int, tasks: Sequence[event_pb2.TaskNats]) -> bool | None:
+    """Whether an evaluation is a fit's best so far, whose rows are then kept; None when it is not finite."""
+    macro = macro_nats_per_token((task.nats, task.tokens) for task in tasks)
+    if not math.isfinite(macro):
+        return None
+    stopping, limits = state.stopping[place], {"patience": run.train.patience, "last_step": run.train.max_steps}
+    if run.train.best_step == "task":
+        better = stopping.update_tasks([task.nats / task.tokens for task in tasks], state.step, **limits)
+        state.keep_best(place, better)
+        return bool(better)
+    best = stopping.update(macro, state.step, **limits)
+    if best:
+        state.keep_best(place)
+    return best
+
+
+def _settle(run: Run, state: TrainingState, place: int) -> Iterator[Event]:
+    """A fit that no step would move has its best step before the first: its rows are Theta, which is known."""
+    found = evaluate(run.engine, state.optimiser.rows_KDP[place], run.validation, size=run.size, stop=run.stop)
+    yield from run.size.events(state.step)
+    tasks = trial_results.by_task(found, state.tasks)
+    macro = macro_nats_per_token((task.nats, task.tokens) for task in tasks)
+    if not math.isfinite(macro):
+        yield from _fail(state, {place: state.step}, "validation nats")
+        return
+    state.keep_best(place)
+    stopping = state.stopping[place]
+    stopping.best_nats, stopping.best_step, stopping.ended = macro, 0, "validation"
 
 
 def _finish(run: Run, state: TrainingState, place: int) -> Iterator[Event]:

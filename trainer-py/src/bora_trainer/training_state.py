@@ -8,14 +8,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from bora_trainer.adapters.imported import content_hash, import_row
 from bora_trainer.checkpoint import Checkpoint
 from bora_trainer.data import Dataset
-from bora_trainer.early_stopping import EarlyStopping
+from bora_trainer.early_stopping import EarlyStopping, TaskBest
 from bora_trainer.engine import Engine
 from bora_trainer.errors import TrainerError
 from bora_trainer.hierarchical_adam import HierarchicalAdam
@@ -45,14 +47,16 @@ class TrainingState:
             "data": dataset.hash,
             "model": engine.loaded.hash,
             "layout": engine.layout.hash,
+            "mean": content_hash(Path(spec.prior.mean.path)) if spec.prior.mean is not None else None,
             "trials": [fit.trial_id for fit in spec.fits],
         }
         self.step = 0
-        self.evaluated_step = 0
+        # Where each task keeps its own best step, its start counts: none ends worse on validation than it began.
+        self.evaluated_step = -1 if spec.train.best_step == "task" else 0
         self.saved_step = 0
         self.fits = list(fits)
         self.stopping = [EarlyStopping(fit.trial_id) for fit in fits]
-        initial_KP = torch.stack([engine.initial(fit.seed) for fit in fits]).to(device)
+        initial_KP = torch.stack(_starts(spec, fits, engine)).to(device)
         self.optimiser = HierarchicalAdam(
             initial_KP,
             [fit.tau for fit in fits],
@@ -62,7 +66,9 @@ class TrainingState:
             epsilon=spec.train.epsilon,
             prior=_prior(spec, engine),
             tau0=spec.prior.tau0,
+            fixed_mean=spec.prior.fixed,
         )
+        self._fixed_mean = spec.prior.fixed
         self.best_rows_KDP = torch.zeros_like(self.optimiser.rows_KDP)
         self.best_mean_KP = torch.zeros_like(initial_KP)
 
@@ -81,13 +87,19 @@ class TrainingState:
     def checkpoint_due(self, train: TrainSpec) -> bool:
         return self.step % train.checkpoint_every == 0 and self.step > self.saved_step
 
+    def first_still(self) -> int | None:
+        """The place of a fit that no step would move and that was not evaluated yet: Theta known, tau = infinity."""
+        still = (place for place, fit in enumerate(self.fits) if self._fixed_mean and math.isinf(fit.tau))
+        return next((place for place in still if self.stopping[place].ended is None), None)
+
     def first_ended(self) -> int | None:
         """The place of a fit that has ended and still trains along."""
         return next((place for place, fit in enumerate(self.stopping) if fit.ended), None)
 
-    def keep_best(self, place: int) -> None:
-        """Remembers the rows of a fit, and Theta as it is with them."""
-        self.best_rows_KDP[place] = self.optimiser.rows_KDP[place]
+    def keep_best(self, place: int, tasks: Sequence[int] | None = None) -> None:
+        """Remembers the rows of a fit, or of some of its tasks, and Theta as it is with them."""
+        for task in range(self.tasks) if tasks is None else tasks:
+            self.best_rows_KDP[place, task] = self.optimiser.rows_KDP[place, task]
         self.best_mean_KP[place] = self.optimiser.prior_mean_KP[place]
 
     def leave(self, places: Sequence[int]) -> None:
@@ -141,7 +153,7 @@ class TrainingState:
             ) from error
 
     def _refuse_another_run(self, checkpoint: Checkpoint) -> None:
-        for name in ("data", "model", "layout"):
+        for name in ("data", "model", "layout", "mean"):
             if checkpoint.facts.get(name) != self._identity[name]:
                 raise TrainerError("spec_invalid", f"the {name} changed since step {checkpoint.step} of this run",
                                    "bring the files back as they were, or start the sweep anew")  # fmt: skip
@@ -150,6 +162,18 @@ class TrainingState:
             raise TrainerError("spec_invalid", f"{len(unknown)} fits are not part of the run, first {unknown[0]}",
                                "start them as a run of their own")  # fmt: skip
         self._identity["trials"] = checkpoint.facts["trials"]
+
+
+def _starts(spec: RunSpec, fits: Sequence[Fit], engine: Engine) -> list[Tensor]:
+    """Theta's start of each fit, [P]: a draw of its seed, or the adapter that the spec names, the same for all.
+
+    Raises as `import_row`.
+    """
+    mean = spec.prior.mean
+    if mean is None:
+        return [engine.initial(fit.seed) for fit in fits]
+    row_P = import_row(Path(mean.path), engine.lora, engine.loaded.name, engine.loaded.hash, mean.sha256)
+    return [row_P] * len(fits)
 
 
 def _prior(spec: RunSpec, engine: Engine) -> Prior:
@@ -170,4 +194,5 @@ def _number_or_none(value: float) -> float | None:
 
 
 def _with_number(entry: dict[str, Any]) -> dict[str, Any]:
-    return entry | {"best_nats": math.inf if entry["best_nats"] is None else entry["best_nats"]}
+    best = math.inf if entry["best_nats"] is None else entry["best_nats"]
+    return entry | {"best_nats": best, "by_task": [TaskBest(**task) for task in entry.get("by_task", [])]}

@@ -144,6 +144,18 @@ def _write_distances(
     return artifacts.as_json(artifacts.describe(run_folder, file))
 
 
+def write_scored(run_folder: Path, trial_id: str, dataset: Dataset, results: list[Scored]) -> event_pb2.Artifact:
+    """Documents alone, of an adapter that exists already."""
+    folder = run_folder / "trials" / trial_id
+    documents = _write_documents(run_folder, folder / "documents.jsonl", dataset, results)
+    return _write_manifest(run_folder, folder, {"documents": documents})
+
+
+def read_scored(run_folder: Path, trial_id: str, dataset: Dataset) -> list[Scored] | None:
+    """What an earlier attempt found by `write_scored`; None as `read_base`."""
+    return _read(run_folder, f"trials/{trial_id}", "task", dataset)
+
+
 def write_base(run_folder: Path, dataset: Dataset, results: list[Scored]) -> event_pb2.Artifact:
     folder = run_folder / "base"
     documents = _write_documents(run_folder, folder / "documents.jsonl", dataset, results)
@@ -152,15 +164,19 @@ def write_base(run_folder: Path, dataset: Dataset, results: list[Scored]) -> eve
 
 def read_base(run_folder: Path, dataset: Dataset) -> list[Scored] | None:
     """What an earlier attempt found for the base model; None when it is not there whole or not of these documents."""
+    return _read(run_folder, "base", "base", dataset)
+
+
+def _read(run_folder: Path, place: str, model: Model, dataset: Dataset) -> list[Scored] | None:
     try:
-        listed = json.loads((run_folder / "base/manifest.json").read_bytes())["documents"]
+        listed = json.loads((run_folder / place / "manifest.json").read_bytes())["documents"]
         file = run_folder / listed["path"]
         if artifacts.sha256_of(file) != listed["sha256"]:
             return None
         lines = [json.loads(line) for line in file.read_text("utf8").splitlines()]
         nats = {(line["split"], line["task"], line["document"]): line["nats"] for line in lines}
         return [
-            Scored("base", split, [
+            Scored(model, split, [
                 (document, nats[split, task.name, document.id])
                 for task in dataset.tasks
                 for document in task.documents(split)

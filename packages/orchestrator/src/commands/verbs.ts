@@ -5,11 +5,11 @@ import { labFolder, type OutOptions } from "../options.js";
 import type { Terminal } from "../terminal.js";
 import { watch } from "../watch.js";
 
-/** The sweep that was named, or the one at work, or the newest. Throws sweep_unknown. */
+/** The sweep that was named, or the one at work, or the newest that is not part of another. Throws sweep_unknown. */
 export async function chooseSweep(lab: Lab, sweepId: string | undefined, dir: string): Promise<SweepStatus> {
   const statuses = await lab.status();
   const named = statuses.filter((status) => sweepId === undefined || status.sweepId === sweepId);
-  const chosen = named.find(({ live }) => live) ?? named[0];
+  const chosen = named.find(({ live }) => live) ?? named.find(({ partOf }) => partOf === null) ?? named[0];
   if (chosen !== undefined) return chosen;
   const what = sweepId === undefined ? "no sweep" : `no sweep ${sweepId}`;
   throw new BoraError("sweep_unknown", `${dir} holds ${what}`, { hint: "name another folder with --out" });

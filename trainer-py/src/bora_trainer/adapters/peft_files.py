@@ -66,13 +66,11 @@ def read_adapter(folder: Path, lora: Lora) -> Tensor:
     Raises `TrainerError("adapter_unreadable")` when a file is missing or damaged, `TrainerError("adapter_mismatch")`
     when rank, scale or modules differ.
     """
+    config = read_config(folder)
     try:
-        config: Mapping[str, Any] = json.loads((folder / CONFIG).read_text("utf8"))
         tensors = load_file(folder / WEIGHTS)
     except (OSError, ValueError, SafetensorError) as error:
-        raise TrainerError(
-            "adapter_unreadable", f"{folder} holds no readable adapter: {error}", f"expected {CONFIG} and {WEIGHTS}"
-        ) from error
+        raise unreadable(folder, error) from error
     expected = peft_config(lora, "")
     for field in ("peft_type", "r", "lora_alpha", "use_rslora", "fan_in_fan_out", "bias", "use_dora"):
         if config.get(field, False) != expected[field]:
@@ -86,6 +84,23 @@ def read_adapter(folder: Path, lora: Lora) -> Tensor:
     for (module, name), view in lora.layout.tensors(row_P).items():
         view.copy_(tensors[_key(module, name)])
     return row_P
+
+
+def read_config(folder: Path) -> Mapping[str, Any]:
+    """The configuration of an adapter folder. Raises `TrainerError("adapter_unreadable")`."""
+    try:
+        config = json.loads((folder / CONFIG).read_text("utf8"))
+    except (OSError, ValueError) as error:
+        raise unreadable(folder, error) from error
+    if not isinstance(config, dict):
+        raise unreadable(folder, f"{CONFIG} is a JSON {type(config).__name__}")
+    return config
+
+
+def unreadable(folder: Path, reason: object) -> TrainerError:
+    return TrainerError(
+        "adapter_unreadable", f"{folder} holds no readable adapter: {reason}", f"expected {CONFIG} and {WEIGHTS}"
+    )
 
 
 def peft_config(lora: Lora, base_model: str) -> dict[str, Any]:
@@ -116,9 +131,14 @@ def _refuse_other_tensors(folder: Path, tensors: Mapping[str, Tensor], lora: Lor
     if other:
         raise TrainerError(
             "adapter_mismatch",
-            f"{len(other)} tensors of {folder} differ in name or shape, first {other[0]}",
+            f"{len(other)} tensors of {folder} differ in name or shape, first {other[0]}: "
+            f"{_sizes(found.get(other[0]))} there, {_sizes(expected.get(other[0]))} here",
             "use an adapter of the same base model, targets and layers",
         )
+
+
+def _sizes(shape: tuple[int, ...] | None) -> str:
+    return "none" if shape is None else " x ".join(map(str, shape))
 
 
 def _key(module: str, name: str) -> str:

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
-from bora_trainer.data.documents import SPLITS, Dataset, SourceFile, TaskData, data_hash
+from bora_trainer.data.documents import SPLITS, Dataset, SourceFile, Split, TaskData, data_hash
 from bora_trainer.data.records import Record, by_task
 from bora_trainer.data.selection import select_tasks
 from bora_trainer.data.shakespeare import play_files, read_plays
 from bora_trainer.data.slugs import task_slugs
-from bora_trainer.data.splits import SplitRecords, cut_training, split_task
+from bora_trainer.data.splits import SplitRecords, cut_training, sized, split_task
 from bora_trainer.data.tables import read_table
 from bora_trainer.data.tokens import Tokenised, Tokeniser, share
 from bora_trainer.errors import TrainerError
@@ -34,8 +34,25 @@ def load_dataset(spec: DataSpec, tokenizer: PreTrainedTokenizerBase) -> Dataset:
     if cuts:
         each = zip(names, splits, cuts, strict=True)
         splits = [cut_training(name, split, cut, spec.split.seed) for name, split, cut in each]
+    if spec.tasks.sizes:
+        names, splits = _sized(names, splits, spec)
     tasks = _tokenise(names, splits, Tokeniser(tokenizer, spec.max_tokens))
-    return Dataset(tasks, data_hash(tasks), source_files(paths), _warnings(tasks, spec.max_tokens))
+    return Dataset(tasks, data_hash(tasks), source_files(paths), _warnings(tasks, spec))
+
+
+def _sized(
+    names: Sequence[str], splits: Sequence[SplitRecords], spec: DataSpec
+) -> tuple[list[str], list[SplitRecords]]:
+    sizes, seed = spec.tasks.sizes, spec.split.seed
+    pairs = [pair for name, split in zip(names, splits, strict=True) for pair in sized(name, split, sizes, seed)]
+    if not pairs:
+        raise TrainerError(
+            "data_too_few_documents",
+            f"data.tasks.sizes asks for {min(sizes)} training documents, the largest of {len(names)} tasks has "
+            f"{max(len(split.train) for split in splits)}",
+            "ask for fewer, or for all",
+        )
+    return [name for name, _ in pairs], [split for _, split in pairs]
 
 
 def source_files(paths: Sequence[Path]) -> tuple[SourceFile, ...]:
@@ -66,20 +83,21 @@ def _tokenise(names: Sequence[str], splits: Sequence[SplitRecords], tokenise: To
     return tuple(tasks)
 
 
-def _warnings(tasks: Sequence[TaskData], max_tokens: int) -> tuple[str, ...]:
+def _warnings(tasks: Sequence[TaskData], spec: DataSpec) -> tuple[str, ...]:
     warnings: list[str] = []
     documents = sum(len(task.documents(split)) for task in tasks for split in SPLITS)
     kept = sum(len(document.tokens) for task in tasks for split in SPLITS for document in task.documents(split))
     cut, lost = sum(task.cut_documents for task in tasks), sum(task.cut_tokens for task in tasks)
     if cut:
         warnings.append(
-            f"{cut} of {documents} documents ({share(cut, documents)}) are longer than {max_tokens} tokens and were "
-            f"cut: {lost} of {kept + lost} tokens ({share(lost, kept + lost)}) are not used"
+            f"{cut} of {documents} documents ({share(cut, documents)}) are longer than {spec.max_tokens} tokens and "
+            f"were cut: {lost} of {kept + lost} tokens ({share(lost, kept + lost)}) are not used"
         )
     few = [f"{task.name} ({len(task.train)})" for task in tasks if len(task.train) < _FEW]
-    if few:
+    if few and spec.split.by != "none" and not spec.tasks.sizes:  # asked for, where sizes are
         warnings.append(f"fewer than {_FEW} training documents: {', '.join(few)}")
-    unsure = [task.name for task in tasks if min(len(task.validation), len(task.test)) < _FEW]
+    held_out: tuple[Split, ...] = ("test",) if spec.split.by == "none" else ("validation", "test")
+    unsure = [task.name for task in tasks if min(len(task.documents(split)) for split in held_out) < _FEW]
     if unsure:
         warnings.append(f"fewer than {_FEW} validation or test documents: {', '.join(unsure)}")
     return tuple(warnings)

@@ -24,15 +24,20 @@ class SplitRecords:
 
 def split_counts(count: int, spec: SplitSpec) -> tuple[int, int, int]:
     """Documents of (train, validation, test): the last two rounded half up, training has the rest."""
+    if spec.by == "none":
+        return 0, 0, count
     validation = math.floor(count * spec.validation + 0.5)
     test = math.floor(count * spec.test + 0.5)
     return count - validation - test, validation, test
 
 
 def split_task(name: str, records: Sequence[Record], spec: SplitSpec) -> SplitRecords:
-    """Raises data_too_few_documents when a split would be empty, data_malformed for a date that cannot be read."""
+    """Raises data_too_few_documents when a split would be empty, data_malformed for a date that cannot be read.
+
+    Without a split every record is held out, as test.
+    """
     counts = split_counts(len(records), spec)
-    if min(counts) < 1:
+    if min(counts) < 1 and spec.by != "none":
         raise TrainerError(
             "data_too_few_documents",
             f"task {name!r} has {len(records)} documents, which split into {counts[0]} training, {counts[1]} "
@@ -65,3 +70,14 @@ def cut_training(name: str, records: SplitRecords, count: int, seed: int) -> Spl
         )
     train = choose(records.train, count, lambda record: record.id, "train", seed, name)
     return SplitRecords(train, records.validation, records.test)
+
+
+def sized(name: str, records: SplitRecords, sizes: Sequence[int], seed: int) -> list[tuple[str, SplitRecords]]:
+    """The task once for each size that it has as many training records for, and for 0 with all of them.
+
+    Held-out records are the same each time; a smaller size's training records are among a larger one's. Where 0 is
+    among the sizes, one that equals all records is left out.
+    """
+    most = len(records.train) - (0 in sizes)
+    kept = {size: size or len(records.train) for size in sizes if size <= most}
+    return [(f"{name} [{size or 'all'}]", cut_training(name, records, count, seed)) for size, count in kept.items()]

@@ -115,7 +115,7 @@ def _malformed(number: int, problem: str) -> TrainerError:
 
 
 def _record(row: Row, number: int, columns: Columns) -> Record:
-    task = _name(row, columns.task, number)
+    task = columns.only_task or _name(row, columns.task, number)
     return Record(
         task=task,
         id=_name(row, columns.id, number) if columns.id else str(number),

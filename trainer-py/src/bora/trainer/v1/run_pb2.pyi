@@ -26,6 +26,7 @@ class SplitBy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SPLIT_BY_UNSPECIFIED: _ClassVar[SplitBy]
     SPLIT_BY_SEED: _ClassVar[SplitBy]
     SPLIT_BY_DATE: _ClassVar[SplitBy]
+    SPLIT_BY_NONE: _ClassVar[SplitBy]
 
 class AdapterFamily(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -38,6 +39,12 @@ class PriorFamily(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     PRIOR_FAMILY_UNSPECIFIED: _ClassVar[PriorFamily]
     PRIOR_FAMILY_GAUSSIAN: _ClassVar[PriorFamily]
     PRIOR_FAMILY_GROUP_LAPLACE: _ClassVar[PriorFamily]
+
+class BestStep(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    BEST_STEP_UNSPECIFIED: _ClassVar[BestStep]
+    BEST_STEP_TRIAL: _ClassVar[BestStep]
+    BEST_STEP_TASK: _ClassVar[BestStep]
 
 class Sampler(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -63,12 +70,16 @@ TABLE_FORMAT_PARQUET: TableFormat
 SPLIT_BY_UNSPECIFIED: SplitBy
 SPLIT_BY_SEED: SplitBy
 SPLIT_BY_DATE: SplitBy
+SPLIT_BY_NONE: SplitBy
 ADAPTER_FAMILY_UNSPECIFIED: AdapterFamily
 ADAPTER_FAMILY_LORA: AdapterFamily
 ADAPTER_FAMILY_RSLORA: AdapterFamily
 PRIOR_FAMILY_UNSPECIFIED: PriorFamily
 PRIOR_FAMILY_GAUSSIAN: PriorFamily
 PRIOR_FAMILY_GROUP_LAPLACE: PriorFamily
+BEST_STEP_UNSPECIFIED: BestStep
+BEST_STEP_TRIAL: BestStep
+BEST_STEP_TASK: BestStep
 SAMPLER_UNSPECIFIED: Sampler
 SAMPLER_GROUPS: Sampler
 SAMPLER_DOCUMENTS: Sampler
@@ -79,7 +90,7 @@ LEARNING_RATE_DECAY_LINEAR: LearningRateDecay
 LEARNING_RATE_DECAY_COSINE: LearningRateDecay
 
 class RunSpec(_message.Message):
-    __slots__ = ("run_id", "model", "data", "adapter", "prior", "train", "fits", "evaluate_base", "execution", "float32_check", "engine")
+    __slots__ = ("run_id", "model", "data", "adapter", "prior", "train", "fits", "evaluate_base", "execution", "float32_check", "engine", "evaluate")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
@@ -91,6 +102,7 @@ class RunSpec(_message.Message):
     EXECUTION_FIELD_NUMBER: _ClassVar[int]
     FLOAT32_CHECK_FIELD_NUMBER: _ClassVar[int]
     ENGINE_FIELD_NUMBER: _ClassVar[int]
+    EVALUATE_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     model: ModelSource
     data: DataSpec
@@ -102,7 +114,22 @@ class RunSpec(_message.Message):
     execution: Execution
     float32_check: bool
     engine: EngineSpec
-    def __init__(self, run_id: _Optional[str] = ..., model: _Optional[_Union[ModelSource, _Mapping]] = ..., data: _Optional[_Union[DataSpec, _Mapping]] = ..., adapter: _Optional[_Union[AdapterSpec, _Mapping]] = ..., prior: _Optional[_Union[PriorSpec, _Mapping]] = ..., train: _Optional[_Union[TrainSpec, _Mapping]] = ..., fits: _Optional[_Iterable[_Union[Fit, _Mapping]]] = ..., evaluate_base: _Optional[bool] = ..., execution: _Optional[_Union[Execution, _Mapping]] = ..., float32_check: _Optional[bool] = ..., engine: _Optional[_Union[EngineSpec, _Mapping]] = ...) -> None: ...
+    evaluate: EvaluateSpec
+    def __init__(self, run_id: _Optional[str] = ..., model: _Optional[_Union[ModelSource, _Mapping]] = ..., data: _Optional[_Union[DataSpec, _Mapping]] = ..., adapter: _Optional[_Union[AdapterSpec, _Mapping]] = ..., prior: _Optional[_Union[PriorSpec, _Mapping]] = ..., train: _Optional[_Union[TrainSpec, _Mapping]] = ..., fits: _Optional[_Iterable[_Union[Fit, _Mapping]]] = ..., evaluate_base: _Optional[bool] = ..., execution: _Optional[_Union[Execution, _Mapping]] = ..., float32_check: _Optional[bool] = ..., engine: _Optional[_Union[EngineSpec, _Mapping]] = ..., evaluate: _Optional[_Union[EvaluateSpec, _Mapping]] = ...) -> None: ...
+
+class EvaluateSpec(_message.Message):
+    __slots__ = ("adapters",)
+    ADAPTERS_FIELD_NUMBER: _ClassVar[int]
+    adapters: _containers.RepeatedCompositeFieldContainer[EvaluatedAdapter]
+    def __init__(self, adapters: _Optional[_Iterable[_Union[EvaluatedAdapter, _Mapping]]] = ...) -> None: ...
+
+class EvaluatedAdapter(_message.Message):
+    __slots__ = ("path", "sha256")
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    path: str
+    sha256: str
+    def __init__(self, path: _Optional[str] = ..., sha256: _Optional[str] = ...) -> None: ...
 
 class EngineSpec(_message.Message):
     __slots__ = ("compile", "cuda_graph")
@@ -189,34 +216,38 @@ class TableSource(_message.Message):
     def __init__(self, format: _Optional[_Union[TableFormat, str]] = ..., path: _Optional[str] = ..., columns: _Optional[_Union[Columns, _Mapping]] = ...) -> None: ...
 
 class Columns(_message.Message):
-    __slots__ = ("task", "text", "prompt", "completion", "id", "date")
+    __slots__ = ("task", "text", "prompt", "completion", "id", "date", "only_task")
     TASK_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     PROMPT_FIELD_NUMBER: _ClassVar[int]
     COMPLETION_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
     DATE_FIELD_NUMBER: _ClassVar[int]
+    ONLY_TASK_FIELD_NUMBER: _ClassVar[int]
     task: str
     text: str
     prompt: str
     completion: str
     id: str
     date: str
-    def __init__(self, task: _Optional[str] = ..., text: _Optional[str] = ..., prompt: _Optional[str] = ..., completion: _Optional[str] = ..., id: _Optional[str] = ..., date: _Optional[str] = ...) -> None: ...
+    only_task: str
+    def __init__(self, task: _Optional[str] = ..., text: _Optional[str] = ..., prompt: _Optional[str] = ..., completion: _Optional[str] = ..., id: _Optional[str] = ..., date: _Optional[str] = ..., only_task: _Optional[str] = ...) -> None: ...
 
 class TaskSelection(_message.Message):
-    __slots__ = ("top", "names", "all", "min_documents", "train_documents")
+    __slots__ = ("top", "names", "all", "min_documents", "train_documents", "sizes")
     TOP_FIELD_NUMBER: _ClassVar[int]
     NAMES_FIELD_NUMBER: _ClassVar[int]
     ALL_FIELD_NUMBER: _ClassVar[int]
     MIN_DOCUMENTS_FIELD_NUMBER: _ClassVar[int]
     TRAIN_DOCUMENTS_FIELD_NUMBER: _ClassVar[int]
+    SIZES_FIELD_NUMBER: _ClassVar[int]
     top: int
     names: Names
     all: bool
     min_documents: int
     train_documents: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, top: _Optional[int] = ..., names: _Optional[_Union[Names, _Mapping]] = ..., all: _Optional[bool] = ..., min_documents: _Optional[int] = ..., train_documents: _Optional[_Iterable[int]] = ...) -> None: ...
+    sizes: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, top: _Optional[int] = ..., names: _Optional[_Union[Names, _Mapping]] = ..., all: _Optional[bool] = ..., min_documents: _Optional[int] = ..., train_documents: _Optional[_Iterable[int]] = ..., sizes: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Names(_message.Message):
     __slots__ = ("names",)
@@ -253,15 +284,27 @@ class AdapterSpec(_message.Message):
     def __init__(self, family: _Optional[_Union[AdapterFamily, str]] = ..., rank: _Optional[int] = ..., alpha: _Optional[float] = ..., targets: _Optional[_Iterable[str]] = ..., layers: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class PriorSpec(_message.Message):
-    __slots__ = ("family", "tau0")
+    __slots__ = ("family", "tau0", "mean")
     FAMILY_FIELD_NUMBER: _ClassVar[int]
     TAU0_FIELD_NUMBER: _ClassVar[int]
+    MEAN_FIELD_NUMBER: _ClassVar[int]
     family: PriorFamily
     tau0: float
-    def __init__(self, family: _Optional[_Union[PriorFamily, str]] = ..., tau0: _Optional[float] = ...) -> None: ...
+    mean: PriorMean
+    def __init__(self, family: _Optional[_Union[PriorFamily, str]] = ..., tau0: _Optional[float] = ..., mean: _Optional[_Union[PriorMean, _Mapping]] = ...) -> None: ...
+
+class PriorMean(_message.Message):
+    __slots__ = ("path", "fixed", "sha256")
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    FIXED_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    path: str
+    fixed: bool
+    sha256: str
+    def __init__(self, path: _Optional[str] = ..., fixed: _Optional[bool] = ..., sha256: _Optional[str] = ...) -> None: ...
 
 class TrainSpec(_message.Message):
-    __slots__ = ("max_steps", "patience", "evaluate_every", "checkpoint_every", "sampler", "tokens_per_task", "documents_per_task", "validation_documents", "learning_rate", "warmup_steps", "decay", "beta1", "beta2", "epsilon")
+    __slots__ = ("max_steps", "patience", "evaluate_every", "checkpoint_every", "sampler", "tokens_per_task", "documents_per_task", "validation_documents", "learning_rate", "warmup_steps", "decay", "beta1", "beta2", "epsilon", "best_step")
     MAX_STEPS_FIELD_NUMBER: _ClassVar[int]
     PATIENCE_FIELD_NUMBER: _ClassVar[int]
     EVALUATE_EVERY_FIELD_NUMBER: _ClassVar[int]
@@ -276,6 +319,7 @@ class TrainSpec(_message.Message):
     BETA1_FIELD_NUMBER: _ClassVar[int]
     BETA2_FIELD_NUMBER: _ClassVar[int]
     EPSILON_FIELD_NUMBER: _ClassVar[int]
+    BEST_STEP_FIELD_NUMBER: _ClassVar[int]
     max_steps: int
     patience: int
     evaluate_every: int
@@ -290,4 +334,5 @@ class TrainSpec(_message.Message):
     beta1: float
     beta2: float
     epsilon: float
-    def __init__(self, max_steps: _Optional[int] = ..., patience: _Optional[int] = ..., evaluate_every: _Optional[int] = ..., checkpoint_every: _Optional[int] = ..., sampler: _Optional[_Union[Sampler, str]] = ..., tokens_per_task: _Optional[int] = ..., documents_per_task: _Optional[int] = ..., validation_documents: _Optional[int] = ..., learning_rate: _Optional[float] = ..., warmup_steps: _Optional[int] = ..., decay: _Optional[_Union[LearningRateDecay, str]] = ..., beta1: _Optional[float] = ..., beta2: _Optional[float] = ..., epsilon: _Optional[float] = ...) -> None: ...
+    best_step: BestStep
+    def __init__(self, max_steps: _Optional[int] = ..., patience: _Optional[int] = ..., evaluate_every: _Optional[int] = ..., checkpoint_every: _Optional[int] = ..., sampler: _Optional[_Union[Sampler, str]] = ..., tokens_per_task: _Optional[int] = ..., documents_per_task: _Optional[int] = ..., validation_documents: _Optional[int] = ..., learning_rate: _Optional[float] = ..., warmup_steps: _Optional[int] = ..., decay: _Optional[_Union[LearningRateDecay, str]] = ..., beta1: _Optional[float] = ..., beta2: _Optional[float] = ..., epsilon: _Optional[float] = ..., best_step: _Optional[_Union[BestStep, str]] = ...) -> None: ...

@@ -26,7 +26,7 @@ from bora.trainer.v1 import event_pb2 as bora_dot_trainer_dot_v1_dot_event__pb2
 from bora.trainer.v1 import run_pb2 as bora_dot_trainer_dot_v1_dot_run__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x62ora/trainer/v1/trainer.proto\x12\x0f\x62ora.trainer.v1\x1a\x1b\x62ora/trainer/v1/event.proto\x1a\x19\x62ora/trainer/v1/run.proto\"\x11\n\x0f\x44\x65scribeRequest\"\xd1\x02\n\x10\x44\x65scribeResponse\x12\x13\n\x0b\x61pi_version\x18\x01 \x01(\t\x12\x13\n\x0binstance_id\x18\x02 \x01(\t\x12(\n\x07\x64\x65vices\x18\x03 \x03(\x0b\x32\x17.bora.trainer.v1.Device\x12&\n\x04held\x18\x04 \x01(\x0b\x32\x18.bora.trainer.v1.HeldRun\x12\x17\n\x0f\x65vents_endpoint\x18\x05 \x01(\t\x12\x19\n\x11\x65vents_public_key\x18\x06 \x01(\t\x12\x41\n\x08versions\x18\x07 \x03(\x0b\x32/.bora.trainer.v1.DescribeResponse.VersionsEntry\x12\x19\n\x11\x66ree_memory_bytes\x18\x08 \x01(\x04\x1a/\n\rVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xaa\x01\n\x06\x44\x65vice\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x14\n\x0cmemory_bytes\x18\x03 \x01(\x04\x12\x19\n\x11\x66ree_memory_bytes\x18\x04 \x01(\x04\x12%\n\x05\x64type\x18\x05 \x01(\x0e\x32\x16.bora.trainer.v1.Dtype\x12\x14\n\x0c\x64type_reason\x18\x06 \x01(\t\x12\x0f\n\x07threads\x18\x07 \x01(\r\"f\n\x07HeldRun\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x10\n\x08last_seq\x18\x03 \x01(\r\x12(\n\x05state\x18\x04 \x01(\x0e\x32\x19.bora.trainer.v1.RunState\"\x95\x01\n\x0eInspectRequest\x12+\n\x05model\x18\x01 \x01(\x0b\x32\x1c.bora.trainer.v1.ModelSource\x12\'\n\x04\x64\x61ta\x18\x02 \x01(\x0b\x32\x19.bora.trainer.v1.DataSpec\x12-\n\x07\x61\x64\x61pter\x18\x03 \x01(\x0b\x32\x1c.bora.trainer.v1.AdapterSpec\"\xee\x04\n\x0fInspectResponse\x12$\n\x05tasks\x18\x01 \x03(\x0b\x32\x15.bora.trainer.v1.Task\x12\x11\n\tdata_hash\x18\x02 \x01(\t\x12\x12\n\nmodel_hash\x18\x03 \x01(\t\x12\x12\n\nmodel_name\x18\x04 \x01(\t\x12\x17\n\x0f\x62\x61se_parameters\x18\x05 \x01(\x04\x12\x1a\n\x12parameters_per_row\x18\x06 \x01(\r\x12\x17\n\x0f\x61\x64\x61pted_modules\x18\x07 \x01(\r\x12*\n\x05\x66iles\x18\x08 \x03(\x0b\x32\x1b.bora.trainer.v1.SourceFile\x12\x10\n\x08warnings\x18\t \x03(\t\x12\x15\n\rbytes_per_row\x18\n \x01(\x04\x12\x12\n\nbase_bytes\x18\x0b \x01(\x04\x12\x1f\n\x17train_tokens_per_second\x18\x0c \x01(\x01\x12\"\n\x1a\x65valuate_tokens_per_second\x18\r \x01(\x01\x12\x15\n\rbytes_per_fit\x18\x0e \x01(\x04\x12\"\n\x1a\x61\x63tivation_bytes_per_token\x18\x0f \x01(\x04\x12\x1a\n\x12micro_batch_tokens\x18\x10 \x01(\r\x12\x15\n\rworking_bytes\x18\x11 \x01(\x04\x12\x15\n\rprocess_bytes\x18\x12 \x01(\x04\x12\x1a\n\x12prefix_cache_bytes\x18\x13 \x01(\x04\x12\x19\n\x11\x66ree_memory_bytes\x18\x14 \x01(\x04\x12\x1c\n\x14kept_bytes_per_token\x18\x15 \x01(\x04\x12\x0e\n\x06\x64\x65vice\x18\x16 \x01(\t\x12\x14\n\x0cmemory_bytes\x18\x17 \x01(\x04\"\xb3\x01\n\x04Task\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04slug\x18\x02 \x01(\t\x12/\n\tdocuments\x18\x03 \x01(\x0b\x32\x1c.bora.trainer.v1.SplitCounts\x12\x33\n\rscored_tokens\x18\x04 \x01(\x0b\x32\x1c.bora.trainer.v1.SplitCounts\x12\x15\n\rcut_documents\x18\x05 \x01(\r\x12\x12\n\ncut_tokens\x18\x06 \x01(\x04\">\n\x0bSplitCounts\x12\r\n\x05train\x18\x01 \x01(\x04\x12\x12\n\nvalidation\x18\x02 \x01(\x04\x12\x0c\n\x04test\x18\x03 \x01(\x04\"=\n\nSourceFile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x04\x12\x13\n\x0bmodified_ms\x18\x03 \x01(\x03\"\x99\x01\n\x0cStartRequest\x12&\n\x04spec\x18\x01 \x01(\x0b\x32\x18.bora.trainer.v1.RunSpec\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x11\n\tfirst_seq\x18\x03 \x01(\r\x12\x10\n\x08lease_ms\x18\x04 \x01(\r\x12\x13\n\x0bresume_step\x18\x05 \x01(\r\x12\x16\n\x0esubscriber_key\x18\x06 \x01(\x0c\"3\n\rStartResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x08\x12\x10\n\x08last_seq\x18\x02 \x01(\r\"r\n\x11RenewLeaseRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x10\n\x08lease_ms\x18\x03 \x01(\r\x12\x12\n\nstored_seq\x18\x04 \x01(\r\x12\x16\n\x0esubscriber_key\x18\x05 \x01(\x0c\"t\n\x12RenewLeaseResponse\x12\x10\n\x08last_seq\x18\x01 \x01(\r\x12\x0c\n\x04step\x18\x02 \x01(\r\x12\x14\n\x0cmemory_bytes\x18\x03 \x01(\x04\x12(\n\x05state\x18\x04 \x01(\x0e\x32\x19.bora.trainer.v1.RunState\"[\n\rCancelRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12)\n\x04mode\x18\x03 \x01(\x0e\x32\x1b.bora.trainer.v1.CancelMode\":\n\x0e\x43\x61ncelResponse\x12(\n\x05state\x18\x01 \x01(\x0e\x32\x19.bora.trainer.v1.RunState\"F\n\x11ReadEventsRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x11\n\tafter_seq\x18\x02 \x01(\r\x12\x0e\n\x06\x66ollow\x18\x03 \x01(\x08\";\n\x12ReadEventsResponse\x12%\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x16.bora.trainer.v1.Event\"C\n\x13ReadArtifactRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x0e\n\x06offset\x18\x03 \x01(\x04\"5\n\x14ReadArtifactResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\x12\x0e\n\x06sha256\x18\x02 \x01(\t\"\xd5\x01\n\x0fGenerateRequest\x12+\n\x05model\x18\x01 \x01(\x0b\x32\x1c.bora.trainer.v1.ModelSource\x12\x30\n\x08\x61\x64\x61pters\x18\x02 \x03(\x0b\x32\x1e.bora.trainer.v1.AdapterSource\x12\x0e\n\x06prompt\x18\x03 \x01(\t\x12\x0c\n\x04seed\x18\x04 \x01(\r\x12\x12\n\nmax_tokens\x18\x05 \x01(\r\x12\x13\n\x0btemperature\x18\x06 \x01(\x01\x12\r\n\x05top_p\x18\x07 \x01(\x01\x12\r\n\x05top_k\x18\x08 \x01(\r\";\n\rAdapterSource\x12\x0e\n\x04\x62\x61se\x18\x01 \x01(\x08H\x00\x12\x10\n\x06\x66older\x18\x02 \x01(\tH\x00\x42\x08\n\x06source\"i\n\x10GenerateResponse\x12\x0f\n\x07\x61\x64\x61pter\x18\x01 \x01(\r\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\r\n\x05token\x18\x03 \x01(\r\x12\'\n\x06\x66inish\x18\x04 \x01(\x0e\x32\x17.bora.trainer.v1.Finish\"r\n\x0cMergeRequest\x12+\n\x05model\x18\x01 \x01(\x0b\x32\x1c.bora.trainer.v1.ModelSource\x12\x0e\n\x06\x66older\x18\x02 \x01(\t\x12%\n\x05\x64type\x18\x03 \x01(\x0e\x32\x16.bora.trainer.v1.Dtype\"H\n\rMergeResponse\x12(\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x19.bora.trainer.v1.Artifact\x12\r\n\x05\x63hunk\x18\x02 \x01(\x0c*j\n\x08RunState\x12\x19\n\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12RUN_STATE_TRAINING\x10\x01\x12\x16\n\x12RUN_STATE_STOPPING\x10\x02\x12\x13\n\x0fRUN_STATE_ENDED\x10\x03*V\n\nCancelMode\x12\x1b\n\x17\x43\x41NCEL_MODE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43\x41NCEL_MODE_DRAIN\x10\x01\x12\x14\n\x10\x43\x41NCEL_MODE_KILL\x10\x02*C\n\x06\x46inish\x12\x16\n\x12\x46INISH_UNSPECIFIED\x10\x00\x12\x11\n\rFINISH_LENGTH\x10\x01\x12\x0e\n\nFINISH_END\x10\x02\x32\xee\x05\n\x0eTrainerService\x12O\n\x08\x44\x65scribe\x12 .bora.trainer.v1.DescribeRequest\x1a!.bora.trainer.v1.DescribeResponse\x12L\n\x07Inspect\x12\x1f.bora.trainer.v1.InspectRequest\x1a .bora.trainer.v1.InspectResponse\x12\x46\n\x05Start\x12\x1d.bora.trainer.v1.StartRequest\x1a\x1e.bora.trainer.v1.StartResponse\x12U\n\nRenewLease\x12\".bora.trainer.v1.RenewLeaseRequest\x1a#.bora.trainer.v1.RenewLeaseResponse\x12I\n\x06\x43\x61ncel\x12\x1e.bora.trainer.v1.CancelRequest\x1a\x1f.bora.trainer.v1.CancelResponse\x12W\n\nReadEvents\x12\".bora.trainer.v1.ReadEventsRequest\x1a#.bora.trainer.v1.ReadEventsResponse0\x01\x12]\n\x0cReadArtifact\x12$.bora.trainer.v1.ReadArtifactRequest\x1a%.bora.trainer.v1.ReadArtifactResponse0\x01\x12Q\n\x08Generate\x12 .bora.trainer.v1.GenerateRequest\x1a!.bora.trainer.v1.GenerateResponse0\x01\x12H\n\x05Merge\x12\x1d.bora.trainer.v1.MergeRequest\x1a\x1e.bora.trainer.v1.MergeResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x62ora/trainer/v1/trainer.proto\x12\x0f\x62ora.trainer.v1\x1a\x1b\x62ora/trainer/v1/event.proto\x1a\x19\x62ora/trainer/v1/run.proto\"\x11\n\x0f\x44\x65scribeRequest\"\xd1\x02\n\x10\x44\x65scribeResponse\x12\x13\n\x0b\x61pi_version\x18\x01 \x01(\t\x12\x13\n\x0binstance_id\x18\x02 \x01(\t\x12(\n\x07\x64\x65vices\x18\x03 \x03(\x0b\x32\x17.bora.trainer.v1.Device\x12&\n\x04held\x18\x04 \x01(\x0b\x32\x18.bora.trainer.v1.HeldRun\x12\x17\n\x0f\x65vents_endpoint\x18\x05 \x01(\t\x12\x19\n\x11\x65vents_public_key\x18\x06 \x01(\t\x12\x41\n\x08versions\x18\x07 \x03(\x0b\x32/.bora.trainer.v1.DescribeResponse.VersionsEntry\x12\x19\n\x11\x66ree_memory_bytes\x18\x08 \x01(\x04\x1a/\n\rVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xaa\x01\n\x06\x44\x65vice\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x14\n\x0cmemory_bytes\x18\x03 \x01(\x04\x12\x19\n\x11\x66ree_memory_bytes\x18\x04 \x01(\x04\x12%\n\x05\x64type\x18\x05 \x01(\x0e\x32\x16.bora.trainer.v1.Dtype\x12\x14\n\x0c\x64type_reason\x18\x06 \x01(\t\x12\x0f\n\x07threads\x18\x07 \x01(\r\"f\n\x07HeldRun\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x10\n\x08last_seq\x18\x03 \x01(\r\x12(\n\x05state\x18\x04 \x01(\x0e\x32\x19.bora.trainer.v1.RunState\"\xc2\x01\n\x0eInspectRequest\x12+\n\x05model\x18\x01 \x01(\x0b\x32\x1c.bora.trainer.v1.ModelSource\x12\'\n\x04\x64\x61ta\x18\x02 \x01(\x0b\x32\x19.bora.trainer.v1.DataSpec\x12-\n\x07\x61\x64\x61pter\x18\x03 \x01(\x0b\x32\x1c.bora.trainer.v1.AdapterSpec\x12\x17\n\x0f\x61\x64\x61pter_folders\x18\x04 \x03(\t\x12\x12\n\nsame_shape\x18\x05 \x01(\x08\"\xa7\x05\n\x0fInspectResponse\x12$\n\x05tasks\x18\x01 \x03(\x0b\x32\x15.bora.trainer.v1.Task\x12\x11\n\tdata_hash\x18\x02 \x01(\t\x12\x12\n\nmodel_hash\x18\x03 \x01(\t\x12\x12\n\nmodel_name\x18\x04 \x01(\t\x12\x17\n\x0f\x62\x61se_parameters\x18\x05 \x01(\x04\x12\x1a\n\x12parameters_per_row\x18\x06 \x01(\r\x12\x17\n\x0f\x61\x64\x61pted_modules\x18\x07 \x01(\r\x12*\n\x05\x66iles\x18\x08 \x03(\x0b\x32\x1b.bora.trainer.v1.SourceFile\x12\x10\n\x08warnings\x18\t \x03(\t\x12\x15\n\rbytes_per_row\x18\n \x01(\x04\x12\x12\n\nbase_bytes\x18\x0b \x01(\x04\x12\x1f\n\x17train_tokens_per_second\x18\x0c \x01(\x01\x12\"\n\x1a\x65valuate_tokens_per_second\x18\r \x01(\x01\x12\x15\n\rbytes_per_fit\x18\x0e \x01(\x04\x12\"\n\x1a\x61\x63tivation_bytes_per_token\x18\x0f \x01(\x04\x12\x1a\n\x12micro_batch_tokens\x18\x10 \x01(\r\x12\x15\n\rworking_bytes\x18\x11 \x01(\x04\x12\x15\n\rprocess_bytes\x18\x12 \x01(\x04\x12\x1a\n\x12prefix_cache_bytes\x18\x13 \x01(\x04\x12\x19\n\x11\x66ree_memory_bytes\x18\x14 \x01(\x04\x12\x1c\n\x14kept_bytes_per_token\x18\x15 \x01(\x04\x12\x0e\n\x06\x64\x65vice\x18\x16 \x01(\t\x12\x14\n\x0cmemory_bytes\x18\x17 \x01(\x04\x12\x37\n\x0f\x61\x64\x61pter_folders\x18\x18 \x03(\x0b\x32\x1e.bora.trainer.v1.AdapterFolder\"-\n\rAdapterFolder\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\"\xb3\x01\n\x04Task\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04slug\x18\x02 \x01(\t\x12/\n\tdocuments\x18\x03 \x01(\x0b\x32\x1c.bora.trainer.v1.SplitCounts\x12\x33\n\rscored_tokens\x18\x04 \x01(\x0b\x32\x1c.bora.trainer.v1.SplitCounts\x12\x15\n\rcut_documents\x18\x05 \x01(\r\x12\x12\n\ncut_tokens\x18\x06 \x01(\x04\">\n\x0bSplitCounts\x12\r\n\x05train\x18\x01 \x01(\x04\x12\x12\n\nvalidation\x18\x02 \x01(\x04\x12\x0c\n\x04test\x18\x03 \x01(\x04\"=\n\nSourceFile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x04\x12\x13\n\x0bmodified_ms\x18\x03 \x01(\x03\"\x99\x01\n\x0cStartRequest\x12&\n\x04spec\x18\x01 \x01(\x0b\x32\x18.bora.trainer.v1.RunSpec\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x11\n\tfirst_seq\x18\x03 \x01(\r\x12\x10\n\x08lease_ms\x18\x04 \x01(\r\x12\x13\n\x0bresume_step\x18\x05 \x01(\r\x12\x16\n\x0esubscriber_key\x18\x06 \x01(\x0c\"3\n\rStartResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x08\x12\x10\n\x08last_seq\x18\x02 \x01(\r\"r\n\x11RenewLeaseRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x10\n\x08lease_ms\x18\x03 \x01(\r\x12\x12\n\nstored_seq\x18\x04 \x01(\r\x12\x16\n\x0esubscriber_key\x18\x05 \x01(\x0c\"t\n\x12RenewLeaseResponse\x12\x10\n\x08last_seq\x18\x01 \x01(\r\x12\x0c\n\x04step\x18\x02 \x01(\r\x12\x14\n\x0cmemory_bytes\x18\x03 \x01(\x04\x12(\n\x05state\x18\x04 \x01(\x0e\x32\x19.bora.trainer.v1.RunState\"[\n\rCancelRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12)\n\x04mode\x18\x03 \x01(\x0e\x32\x1b.bora.trainer.v1.CancelMode\":\n\x0e\x43\x61ncelResponse\x12(\n\x05state\x18\x01 \x01(\x0e\x32\x19.bora.trainer.v1.RunState\"F\n\x11ReadEventsRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x11\n\tafter_seq\x18\x02 \x01(\r\x12\x0e\n\x06\x66ollow\x18\x03 \x01(\x08\";\n\x12ReadEventsResponse\x12%\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x16.bora.trainer.v1.Event\"C\n\x13ReadArtifactRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x0e\n\x06offset\x18\x03 \x01(\x04\"5\n\x14ReadArtifactResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\x12\x0e\n\x06sha256\x18\x02 \x01(\t\"\xd5\x01\n\x0fGenerateRequest\x12+\n\x05model\x18\x01 \x01(\x0b\x32\x1c.bora.trainer.v1.ModelSource\x12\x30\n\x08\x61\x64\x61pters\x18\x02 \x03(\x0b\x32\x1e.bora.trainer.v1.AdapterSource\x12\x0e\n\x06prompt\x18\x03 \x01(\t\x12\x0c\n\x04seed\x18\x04 \x01(\r\x12\x12\n\nmax_tokens\x18\x05 \x01(\r\x12\x13\n\x0btemperature\x18\x06 \x01(\x01\x12\r\n\x05top_p\x18\x07 \x01(\x01\x12\r\n\x05top_k\x18\x08 \x01(\r\";\n\rAdapterSource\x12\x0e\n\x04\x62\x61se\x18\x01 \x01(\x08H\x00\x12\x10\n\x06\x66older\x18\x02 \x01(\tH\x00\x42\x08\n\x06source\"i\n\x10GenerateResponse\x12\x0f\n\x07\x61\x64\x61pter\x18\x01 \x01(\r\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\r\n\x05token\x18\x03 \x01(\r\x12\'\n\x06\x66inish\x18\x04 \x01(\x0e\x32\x17.bora.trainer.v1.Finish\"r\n\x0cMergeRequest\x12+\n\x05model\x18\x01 \x01(\x0b\x32\x1c.bora.trainer.v1.ModelSource\x12\x0e\n\x06\x66older\x18\x02 \x01(\t\x12%\n\x05\x64type\x18\x03 \x01(\x0e\x32\x16.bora.trainer.v1.Dtype\"H\n\rMergeResponse\x12(\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x19.bora.trainer.v1.Artifact\x12\r\n\x05\x63hunk\x18\x02 \x01(\x0c*j\n\x08RunState\x12\x19\n\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12RUN_STATE_TRAINING\x10\x01\x12\x16\n\x12RUN_STATE_STOPPING\x10\x02\x12\x13\n\x0fRUN_STATE_ENDED\x10\x03*V\n\nCancelMode\x12\x1b\n\x17\x43\x41NCEL_MODE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43\x41NCEL_MODE_DRAIN\x10\x01\x12\x14\n\x10\x43\x41NCEL_MODE_KILL\x10\x02*C\n\x06\x46inish\x12\x16\n\x12\x46INISH_UNSPECIFIED\x10\x00\x12\x11\n\rFINISH_LENGTH\x10\x01\x12\x0e\n\nFINISH_END\x10\x02\x32\xee\x05\n\x0eTrainerService\x12O\n\x08\x44\x65scribe\x12 .bora.trainer.v1.DescribeRequest\x1a!.bora.trainer.v1.DescribeResponse\x12L\n\x07Inspect\x12\x1f.bora.trainer.v1.InspectRequest\x1a .bora.trainer.v1.InspectResponse\x12\x46\n\x05Start\x12\x1d.bora.trainer.v1.StartRequest\x1a\x1e.bora.trainer.v1.StartResponse\x12U\n\nRenewLease\x12\".bora.trainer.v1.RenewLeaseRequest\x1a#.bora.trainer.v1.RenewLeaseResponse\x12I\n\x06\x43\x61ncel\x12\x1e.bora.trainer.v1.CancelRequest\x1a\x1f.bora.trainer.v1.CancelResponse\x12W\n\nReadEvents\x12\".bora.trainer.v1.ReadEventsRequest\x1a#.bora.trainer.v1.ReadEventsResponse0\x01\x12]\n\x0cReadArtifact\x12$.bora.trainer.v1.ReadArtifactRequest\x1a%.bora.trainer.v1.ReadArtifactResponse0\x01\x12Q\n\x08Generate\x12 .bora.trainer.v1.GenerateRequest\x1a!.bora.trainer.v1.GenerateResponse0\x01\x12H\n\x05Merge\x12\x1d.bora.trainer.v1.MergeRequest\x1a\x1e.bora.trainer.v1.MergeResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,12 +35,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_DESCRIBERESPONSE_VERSIONSENTRY']._loaded_options = None
   _globals['_DESCRIBERESPONSE_VERSIONSENTRY']._serialized_options = b'8\001'
-  _globals['_RUNSTATE']._serialized_start=3255
-  _globals['_RUNSTATE']._serialized_end=3361
-  _globals['_CANCELMODE']._serialized_start=3363
-  _globals['_CANCELMODE']._serialized_end=3449
-  _globals['_FINISH']._serialized_start=3451
-  _globals['_FINISH']._serialized_end=3518
+  _globals['_RUNSTATE']._serialized_start=3404
+  _globals['_RUNSTATE']._serialized_end=3510
+  _globals['_CANCELMODE']._serialized_start=3512
+  _globals['_CANCELMODE']._serialized_end=3598
+  _globals['_FINISH']._serialized_start=3600
+  _globals['_FINISH']._serialized_end=3667
   _globals['_DESCRIBEREQUEST']._serialized_start=106
   _globals['_DESCRIBEREQUEST']._serialized_end=123
   _globals['_DESCRIBERESPONSE']._serialized_start=126
@@ -52,45 +52,47 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HELDRUN']._serialized_start=638
   _globals['_HELDRUN']._serialized_end=740
   _globals['_INSPECTREQUEST']._serialized_start=743
-  _globals['_INSPECTREQUEST']._serialized_end=892
-  _globals['_INSPECTRESPONSE']._serialized_start=895
-  _globals['_INSPECTRESPONSE']._serialized_end=1517
-  _globals['_TASK']._serialized_start=1520
-  _globals['_TASK']._serialized_end=1699
-  _globals['_SPLITCOUNTS']._serialized_start=1701
-  _globals['_SPLITCOUNTS']._serialized_end=1763
-  _globals['_SOURCEFILE']._serialized_start=1765
-  _globals['_SOURCEFILE']._serialized_end=1826
-  _globals['_STARTREQUEST']._serialized_start=1829
-  _globals['_STARTREQUEST']._serialized_end=1982
-  _globals['_STARTRESPONSE']._serialized_start=1984
-  _globals['_STARTRESPONSE']._serialized_end=2035
-  _globals['_RENEWLEASEREQUEST']._serialized_start=2037
-  _globals['_RENEWLEASEREQUEST']._serialized_end=2151
-  _globals['_RENEWLEASERESPONSE']._serialized_start=2153
-  _globals['_RENEWLEASERESPONSE']._serialized_end=2269
-  _globals['_CANCELREQUEST']._serialized_start=2271
-  _globals['_CANCELREQUEST']._serialized_end=2362
-  _globals['_CANCELRESPONSE']._serialized_start=2364
-  _globals['_CANCELRESPONSE']._serialized_end=2422
-  _globals['_READEVENTSREQUEST']._serialized_start=2424
-  _globals['_READEVENTSREQUEST']._serialized_end=2494
-  _globals['_READEVENTSRESPONSE']._serialized_start=2496
-  _globals['_READEVENTSRESPONSE']._serialized_end=2555
-  _globals['_READARTIFACTREQUEST']._serialized_start=2557
-  _globals['_READARTIFACTREQUEST']._serialized_end=2624
-  _globals['_READARTIFACTRESPONSE']._serialized_start=2626
-  _globals['_READARTIFACTRESPONSE']._serialized_end=2679
-  _globals['_GENERATEREQUEST']._serialized_start=2682
-  _globals['_GENERATEREQUEST']._serialized_end=2895
-  _globals['_ADAPTERSOURCE']._serialized_start=2897
-  _globals['_ADAPTERSOURCE']._serialized_end=2956
-  _globals['_GENERATERESPONSE']._serialized_start=2958
-  _globals['_GENERATERESPONSE']._serialized_end=3063
-  _globals['_MERGEREQUEST']._serialized_start=3065
-  _globals['_MERGEREQUEST']._serialized_end=3179
-  _globals['_MERGERESPONSE']._serialized_start=3181
-  _globals['_MERGERESPONSE']._serialized_end=3253
-  _globals['_TRAINERSERVICE']._serialized_start=3521
-  _globals['_TRAINERSERVICE']._serialized_end=4271
+  _globals['_INSPECTREQUEST']._serialized_end=937
+  _globals['_INSPECTRESPONSE']._serialized_start=940
+  _globals['_INSPECTRESPONSE']._serialized_end=1619
+  _globals['_ADAPTERFOLDER']._serialized_start=1621
+  _globals['_ADAPTERFOLDER']._serialized_end=1666
+  _globals['_TASK']._serialized_start=1669
+  _globals['_TASK']._serialized_end=1848
+  _globals['_SPLITCOUNTS']._serialized_start=1850
+  _globals['_SPLITCOUNTS']._serialized_end=1912
+  _globals['_SOURCEFILE']._serialized_start=1914
+  _globals['_SOURCEFILE']._serialized_end=1975
+  _globals['_STARTREQUEST']._serialized_start=1978
+  _globals['_STARTREQUEST']._serialized_end=2131
+  _globals['_STARTRESPONSE']._serialized_start=2133
+  _globals['_STARTRESPONSE']._serialized_end=2184
+  _globals['_RENEWLEASEREQUEST']._serialized_start=2186
+  _globals['_RENEWLEASEREQUEST']._serialized_end=2300
+  _globals['_RENEWLEASERESPONSE']._serialized_start=2302
+  _globals['_RENEWLEASERESPONSE']._serialized_end=2418
+  _globals['_CANCELREQUEST']._serialized_start=2420
+  _globals['_CANCELREQUEST']._serialized_end=2511
+  _globals['_CANCELRESPONSE']._serialized_start=2513
+  _globals['_CANCELRESPONSE']._serialized_end=2571
+  _globals['_READEVENTSREQUEST']._serialized_start=2573
+  _globals['_READEVENTSREQUEST']._serialized_end=2643
+  _globals['_READEVENTSRESPONSE']._serialized_start=2645
+  _globals['_READEVENTSRESPONSE']._serialized_end=2704
+  _globals['_READARTIFACTREQUEST']._serialized_start=2706
+  _globals['_READARTIFACTREQUEST']._serialized_end=2773
+  _globals['_READARTIFACTRESPONSE']._serialized_start=2775
+  _globals['_READARTIFACTRESPONSE']._serialized_end=2828
+  _globals['_GENERATEREQUEST']._serialized_start=2831
+  _globals['_GENERATEREQUEST']._serialized_end=3044
+  _globals['_ADAPTERSOURCE']._serialized_start=3046
+  _globals['_ADAPTERSOURCE']._serialized_end=3105
+  _globals['_GENERATERESPONSE']._serialized_start=3107
+  _globals['_GENERATERESPONSE']._serialized_end=3212
+  _globals['_MERGEREQUEST']._serialized_start=3214
+  _globals['_MERGEREQUEST']._serialized_end=3328
+  _globals['_MERGERESPONSE']._serialized_start=3330
+  _globals['_MERGERESPONSE']._serialized_end=3402
+  _globals['_TRAINERSERVICE']._serialized_start=3670
+  _globals['_TRAINERSERVICE']._serialized_end=4420
 # @@protoc_insertion_point(module_scope)

@@ -100,17 +100,21 @@ class HeldRun(_message.Message):
     def __init__(self, run_id: _Optional[str] = ..., attempt: _Optional[int] = ..., last_seq: _Optional[int] = ..., state: _Optional[_Union[RunState, str]] = ...) -> None: ...
 
 class InspectRequest(_message.Message):
-    __slots__ = ("model", "data", "adapter")
+    __slots__ = ("model", "data", "adapter", "adapter_folders", "same_shape")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
     ADAPTER_FIELD_NUMBER: _ClassVar[int]
+    ADAPTER_FOLDERS_FIELD_NUMBER: _ClassVar[int]
+    SAME_SHAPE_FIELD_NUMBER: _ClassVar[int]
     model: _run_pb2.ModelSource
     data: _run_pb2.DataSpec
     adapter: _run_pb2.AdapterSpec
-    def __init__(self, model: _Optional[_Union[_run_pb2.ModelSource, _Mapping]] = ..., data: _Optional[_Union[_run_pb2.DataSpec, _Mapping]] = ..., adapter: _Optional[_Union[_run_pb2.AdapterSpec, _Mapping]] = ...) -> None: ...
+    adapter_folders: _containers.RepeatedScalarFieldContainer[str]
+    same_shape: bool
+    def __init__(self, model: _Optional[_Union[_run_pb2.ModelSource, _Mapping]] = ..., data: _Optional[_Union[_run_pb2.DataSpec, _Mapping]] = ..., adapter: _Optional[_Union[_run_pb2.AdapterSpec, _Mapping]] = ..., adapter_folders: _Optional[_Iterable[str]] = ..., same_shape: _Optional[bool] = ...) -> None: ...
 
 class InspectResponse(_message.Message):
-    __slots__ = ("tasks", "data_hash", "model_hash", "model_name", "base_parameters", "parameters_per_row", "adapted_modules", "files", "warnings", "bytes_per_row", "base_bytes", "train_tokens_per_second", "evaluate_tokens_per_second", "bytes_per_fit", "activation_bytes_per_token", "micro_batch_tokens", "working_bytes", "process_bytes", "prefix_cache_bytes", "free_memory_bytes", "kept_bytes_per_token", "device", "memory_bytes")
+    __slots__ = ("tasks", "data_hash", "model_hash", "model_name", "base_parameters", "parameters_per_row", "adapted_modules", "files", "warnings", "bytes_per_row", "base_bytes", "train_tokens_per_second", "evaluate_tokens_per_second", "bytes_per_fit", "activation_bytes_per_token", "micro_batch_tokens", "working_bytes", "process_bytes", "prefix_cache_bytes", "free_memory_bytes", "kept_bytes_per_token", "device", "memory_bytes", "adapter_folders")
     TASKS_FIELD_NUMBER: _ClassVar[int]
     DATA_HASH_FIELD_NUMBER: _ClassVar[int]
     MODEL_HASH_FIELD_NUMBER: _ClassVar[int]
@@ -134,6 +138,7 @@ class InspectResponse(_message.Message):
     KEPT_BYTES_PER_TOKEN_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    ADAPTER_FOLDERS_FIELD_NUMBER: _ClassVar[int]
     tasks: _containers.RepeatedCompositeFieldContainer[Task]
     data_hash: str
     model_hash: str
@@ -157,7 +162,16 @@ class InspectResponse(_message.Message):
     kept_bytes_per_token: int
     device: str
     memory_bytes: int
-    def __init__(self, tasks: _Optional[_Iterable[_Union[Task, _Mapping]]] = ..., data_hash: _Optional[str] = ..., model_hash: _Optional[str] = ..., model_name: _Optional[str] = ..., base_parameters: _Optional[int] = ..., parameters_per_row: _Optional[int] = ..., adapted_modules: _Optional[int] = ..., files: _Optional[_Iterable[_Union[SourceFile, _Mapping]]] = ..., warnings: _Optional[_Iterable[str]] = ..., bytes_per_row: _Optional[int] = ..., base_bytes: _Optional[int] = ..., train_tokens_per_second: _Optional[float] = ..., evaluate_tokens_per_second: _Optional[float] = ..., bytes_per_fit: _Optional[int] = ..., activation_bytes_per_token: _Optional[int] = ..., micro_batch_tokens: _Optional[int] = ..., working_bytes: _Optional[int] = ..., process_bytes: _Optional[int] = ..., prefix_cache_bytes: _Optional[int] = ..., free_memory_bytes: _Optional[int] = ..., kept_bytes_per_token: _Optional[int] = ..., device: _Optional[str] = ..., memory_bytes: _Optional[int] = ...) -> None: ...
+    adapter_folders: _containers.RepeatedCompositeFieldContainer[AdapterFolder]
+    def __init__(self, tasks: _Optional[_Iterable[_Union[Task, _Mapping]]] = ..., data_hash: _Optional[str] = ..., model_hash: _Optional[str] = ..., model_name: _Optional[str] = ..., base_parameters: _Optional[int] = ..., parameters_per_row: _Optional[int] = ..., adapted_modules: _Optional[int] = ..., files: _Optional[_Iterable[_Union[SourceFile, _Mapping]]] = ..., warnings: _Optional[_Iterable[str]] = ..., bytes_per_row: _Optional[int] = ..., base_bytes: _Optional[int] = ..., train_tokens_per_second: _Optional[float] = ..., evaluate_tokens_per_second: _Optional[float] = ..., bytes_per_fit: _Optional[int] = ..., activation_bytes_per_token: _Optional[int] = ..., micro_batch_tokens: _Optional[int] = ..., working_bytes: _Optional[int] = ..., process_bytes: _Optional[int] = ..., prefix_cache_bytes: _Optional[int] = ..., free_memory_bytes: _Optional[int] = ..., kept_bytes_per_token: _Optional[int] = ..., device: _Optional[str] = ..., memory_bytes: _Optional[int] = ..., adapter_folders: _Optional[_Iterable[_Union[AdapterFolder, _Mapping]]] = ...) -> None: ...
+
+class AdapterFolder(_message.Message):
+    __slots__ = ("path", "sha256")
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    path: str
+    sha256: str
+    def __init__(self, path: _Optional[str] = ..., sha256: _Optional[str] = ...) -> None: ...
 
 class Task(_message.Message):
     __slots__ = ("name", "slug", "documents", "scored_tokens", "cut_documents", "cut_tokens")

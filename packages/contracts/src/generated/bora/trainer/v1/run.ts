@@ -28,6 +28,8 @@ export enum SplitBy {
   SEED = 1,
   /** DATE - oldest documents train, newest test */
   DATE = 2,
+  /** NONE - every document is held out, as test: for `evaluate` alone; fractions are not read */
+  NONE = 3,
   UNRECOGNIZED = -1,
 }
 
@@ -45,6 +47,15 @@ export enum PriorFamily {
   GAUSSIAN = 1,
   /** GROUP_LAPLACE - tau times the norm of each tensor's offset, as the published code has it */
   GROUP_LAPLACE = 2,
+  UNRECOGNIZED = -1,
+}
+
+export enum BestStep {
+  UNSPECIFIED = 0,
+  /** TRIAL - one for all tasks, by macro validation nats per token */
+  TRIAL = 1,
+  /** TASK - each task's own; only where tasks do not move each other: tau = 0, or a fixed prior mean */
+  TASK = 2,
   UNRECOGNIZED = -1,
 }
 
@@ -94,7 +105,24 @@ export interface RunSpec {
   /** also score each trial's task adapters on test with the base in float32 */
   float32Check: boolean;
   /** read by the first attempt; its execution keeps it */
-  engine: EngineSpec | undefined;
+  engine:
+    | EngineSpec
+    | undefined;
+  /** present: nothing is trained, adapters that exist are scored on everything held out */
+  evaluate: EvaluateSpec | undefined;
+}
+
+/** Adapters to score, in the order of `fits`, whose trial ids name what is found; their tau and seed are not read. */
+export interface EvaluateSpec {
+  adapters: EvaluatedAdapter[];
+}
+
+/** Each may have a rank, a scale, targets and layers of its own. */
+export interface EvaluatedAdapter {
+  /** folder in PEFT's format; empty: the base model alone */
+  path: string;
+  /** of its content, as Inspect told; empty: whatever is there */
+  sha256: string;
 }
 
 /** Other ways of computing the same numbers, to rounding. Refused where the machine has them not. */
@@ -177,6 +205,8 @@ export interface Columns {
   completion: string;
   id: string;
   date: string;
+  /** the task that every row belongs to; there is then no column for it */
+  onlyTask: string;
 }
 
 export interface TaskSelection {
@@ -191,6 +221,11 @@ export interface TaskSelection {
   minDocuments: number;
   /** by rank; cuts the training split only; empty: all */
   trainDocuments: number[];
+  /**
+   * Every task several times, with so many of its training documents, each as a task of its own named "<task> [<size>]"
+   * ("[all]" for 0). Sizes that a task has no more documents than are left out, but for 0; empty: every task once.
+   */
+  sizes: number[];
 }
 
 export interface Names {
@@ -220,6 +255,18 @@ export interface PriorSpec {
   family: PriorFamily;
   /** precision of Theta around its start; 0: flat */
   tau0: number;
+  /** absent: Theta starts from a draw of the fit's seed and is learnt */
+  mean: PriorMean | undefined;
+}
+
+/** Where Theta, and every task with it, starts: an adapter of the same base, family, rank, scale, targets and layers. */
+export interface PriorMean {
+  /** folder in PEFT's format */
+  path: string;
+  /** Theta stays there, so that tasks do not move each other; tau = infinity is then Theta itself */
+  fixed: boolean;
+  /** of its content, as Inspect told; empty: whatever is there */
+  sha256: string;
 }
 
 export interface TrainSpec {
@@ -244,6 +291,8 @@ export interface TrainSpec {
   beta1: number;
   beta2: number;
   epsilon: number;
+  /** unspecified: of the trial */
+  bestStep: BestStep;
 }
 
 function createBaseRunSpec(): RunSpec {
@@ -259,6 +308,7 @@ function createBaseRunSpec(): RunSpec {
     execution: undefined,
     float32Check: false,
     engine: undefined,
+    evaluate: undefined,
   };
 }
 
@@ -296,6 +346,9 @@ export const RunSpec: MessageFns<RunSpec> = {
     }
     if (message.engine !== undefined) {
       EngineSpec.encode(message.engine, writer.uint32(90).fork()).join();
+    }
+    if (message.evaluate !== undefined) {
+      EvaluateSpec.encode(message.evaluate, writer.uint32(98).fork()).join();
     }
     return writer;
   },
@@ -401,6 +454,14 @@ export const RunSpec: MessageFns<RunSpec> = {
             message.engine = EngineSpec.decode(reader, reader.uint32());
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.evaluate = EvaluateSpec.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -441,6 +502,131 @@ export const RunSpec: MessageFns<RunSpec> = {
     message.engine = (object.engine !== undefined && object.engine !== null)
       ? EngineSpec.fromPartial(object.engine)
       : undefined;
+    message.evaluate = (object.evaluate !== undefined && object.evaluate !== null)
+      ? EvaluateSpec.fromPartial(object.evaluate)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseEvaluateSpec(): EvaluateSpec {
+  return { adapters: [] };
+}
+
+export const EvaluateSpec: MessageFns<EvaluateSpec> = {
+  encode(message: EvaluateSpec, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.adapters) {
+      EvaluatedAdapter.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EvaluateSpec {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEvaluateSpec();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.adapters.push(EvaluatedAdapter.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<EvaluateSpec>): EvaluateSpec {
+    return EvaluateSpec.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EvaluateSpec>): EvaluateSpec {
+    const message = createBaseEvaluateSpec();
+    message.adapters = object.adapters?.map((e) => EvaluatedAdapter.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseEvaluatedAdapter(): EvaluatedAdapter {
+  return { path: "", sha256: "" };
+}
+
+export const EvaluatedAdapter: MessageFns<EvaluatedAdapter> = {
+  encode(message: EvaluatedAdapter, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.path !== "") {
+      writer.uint32(10).string(message.path);
+    }
+    if (message.sha256 !== "") {
+      writer.uint32(18).string(message.sha256);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EvaluatedAdapter {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEvaluatedAdapter();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.path = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.sha256 = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<EvaluatedAdapter>): EvaluatedAdapter {
+    return EvaluatedAdapter.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EvaluatedAdapter>): EvaluatedAdapter {
+    const message = createBaseEvaluatedAdapter();
+    message.path = object.path ?? "";
+    message.sha256 = object.sha256 ?? "";
     return message;
   },
 };
@@ -1135,7 +1321,7 @@ export const TableSource: MessageFns<TableSource> = {
 };
 
 function createBaseColumns(): Columns {
-  return { task: "", text: "", prompt: "", completion: "", id: "", date: "" };
+  return { task: "", text: "", prompt: "", completion: "", id: "", date: "", onlyTask: "" };
 }
 
 export const Columns: MessageFns<Columns> = {
@@ -1157,6 +1343,9 @@ export const Columns: MessageFns<Columns> = {
     }
     if (message.date !== "") {
       writer.uint32(50).string(message.date);
+    }
+    if (message.onlyTask !== "") {
+      writer.uint32(58).string(message.onlyTask);
     }
     return writer;
   },
@@ -1222,6 +1411,14 @@ export const Columns: MessageFns<Columns> = {
             message.date = reader.string();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.onlyTask = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1245,12 +1442,13 @@ export const Columns: MessageFns<Columns> = {
     message.completion = object.completion ?? "";
     message.id = object.id ?? "";
     message.date = object.date ?? "";
+    message.onlyTask = object.onlyTask ?? "";
     return message;
   },
 };
 
 function createBaseTaskSelection(): TaskSelection {
-  return { by: undefined, minDocuments: 0, trainDocuments: [] };
+  return { by: undefined, minDocuments: 0, trainDocuments: [], sizes: [] };
 }
 
 export const TaskSelection: MessageFns<TaskSelection> = {
@@ -1272,6 +1470,13 @@ export const TaskSelection: MessageFns<TaskSelection> = {
     if (message.trainDocuments.length !== 0) {
       writer.uint32(42).fork();
       for (const v of message.trainDocuments) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    if (message.sizes.length !== 0) {
+      writer.uint32(50).fork();
+      for (const v of message.sizes) {
         writer.uint32(v);
       }
       writer.join();
@@ -1342,6 +1547,24 @@ export const TaskSelection: MessageFns<TaskSelection> = {
 
             break;
           }
+          case 6: {
+            if (tag === 48) {
+              message.sizes.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 50) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.sizes.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1381,6 +1604,7 @@ export const TaskSelection: MessageFns<TaskSelection> = {
     }
     message.minDocuments = object.minDocuments ?? 0;
     message.trainDocuments = object.trainDocuments?.map((e) => e) || [];
+    message.sizes = object.sizes?.map((e) => e) || [];
     return message;
   },
 };
@@ -1661,7 +1885,7 @@ export const AdapterSpec: MessageFns<AdapterSpec> = {
 };
 
 function createBasePriorSpec(): PriorSpec {
-  return { family: 0, tau0: 0 };
+  return { family: 0, tau0: 0, mean: undefined };
 }
 
 export const PriorSpec: MessageFns<PriorSpec> = {
@@ -1671,6 +1895,9 @@ export const PriorSpec: MessageFns<PriorSpec> = {
     }
     if (message.tau0 !== 0) {
       writer.uint32(17).double(message.tau0);
+    }
+    if (message.mean !== undefined) {
+      PriorMean.encode(message.mean, writer.uint32(26).fork()).join();
     }
     return writer;
   },
@@ -1704,6 +1931,14 @@ export const PriorSpec: MessageFns<PriorSpec> = {
             message.tau0 = reader.double();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.mean = PriorMean.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1723,6 +1958,86 @@ export const PriorSpec: MessageFns<PriorSpec> = {
     const message = createBasePriorSpec();
     message.family = object.family ?? 0;
     message.tau0 = object.tau0 ?? 0;
+    message.mean = (object.mean !== undefined && object.mean !== null) ? PriorMean.fromPartial(object.mean) : undefined;
+    return message;
+  },
+};
+
+function createBasePriorMean(): PriorMean {
+  return { path: "", fixed: false, sha256: "" };
+}
+
+export const PriorMean: MessageFns<PriorMean> = {
+  encode(message: PriorMean, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.path !== "") {
+      writer.uint32(10).string(message.path);
+    }
+    if (message.fixed !== false) {
+      writer.uint32(16).bool(message.fixed);
+    }
+    if (message.sha256 !== "") {
+      writer.uint32(26).string(message.sha256);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PriorMean {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePriorMean();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.path = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.fixed = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.sha256 = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PriorMean>): PriorMean {
+    return PriorMean.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PriorMean>): PriorMean {
+    const message = createBasePriorMean();
+    message.path = object.path ?? "";
+    message.fixed = object.fixed ?? false;
+    message.sha256 = object.sha256 ?? "";
     return message;
   },
 };
@@ -1743,6 +2058,7 @@ function createBaseTrainSpec(): TrainSpec {
     beta1: 0,
     beta2: 0,
     epsilon: 0,
+    bestStep: 0,
   };
 }
 
@@ -1789,6 +2105,9 @@ export const TrainSpec: MessageFns<TrainSpec> = {
     }
     if (message.epsilon !== 0) {
       writer.uint32(113).double(message.epsilon);
+    }
+    if (message.bestStep !== 0) {
+      writer.uint32(120).int32(message.bestStep);
     }
     return writer;
   },
@@ -1918,6 +2237,14 @@ export const TrainSpec: MessageFns<TrainSpec> = {
             message.epsilon = reader.double();
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.bestStep = reader.int32() as any;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1949,6 +2276,7 @@ export const TrainSpec: MessageFns<TrainSpec> = {
     message.beta1 = object.beta1 ?? 0;
     message.beta2 = object.beta2 ?? 0;
     message.epsilon = object.epsilon ?? 0;
+    message.bestStep = object.bestStep ?? 0;
     return message;
   },
 };

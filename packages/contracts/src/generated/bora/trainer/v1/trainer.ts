@@ -86,7 +86,13 @@ export interface HeldRun {
 export interface InspectRequest {
   model: ModelSource | undefined;
   data: DataSpec | undefined;
-  adapter: AdapterSpec | undefined;
+  adapter:
+    | AdapterSpec
+    | undefined;
+  /** in PEFT's format: a prior mean, or what is to be evaluated */
+  adapterFolders: string[];
+  /** the folders must be of `adapter`'s family, rank, scale, targets and layers */
+  sameShape: boolean;
 }
 
 export interface InspectResponse {
@@ -132,6 +138,15 @@ export interface InspectResponse {
   device: string;
   /** of the device, in all */
   memoryBytes: bigint;
+  /** those of the request, in its order */
+  adapterFolders: AdapterFolder[];
+}
+
+export interface AdapterFolder {
+  /** as the request had it */
+  path: string;
+  /** of its weights and of what its configuration makes of them */
+  sha256: string;
 }
 
 export interface Task {
@@ -790,7 +805,7 @@ export const HeldRun: MessageFns<HeldRun> = {
 };
 
 function createBaseInspectRequest(): InspectRequest {
-  return { model: undefined, data: undefined, adapter: undefined };
+  return { model: undefined, data: undefined, adapter: undefined, adapterFolders: [], sameShape: false };
 }
 
 export const InspectRequest: MessageFns<InspectRequest> = {
@@ -803,6 +818,12 @@ export const InspectRequest: MessageFns<InspectRequest> = {
     }
     if (message.adapter !== undefined) {
       AdapterSpec.encode(message.adapter, writer.uint32(26).fork()).join();
+    }
+    for (const v of message.adapterFolders) {
+      writer.uint32(34).string(v!);
+    }
+    if (message.sameShape !== false) {
+      writer.uint32(40).bool(message.sameShape);
     }
     return writer;
   },
@@ -844,6 +865,22 @@ export const InspectRequest: MessageFns<InspectRequest> = {
             message.adapter = AdapterSpec.decode(reader, reader.uint32());
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.adapterFolders.push(reader.string());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.sameShape = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -868,6 +905,8 @@ export const InspectRequest: MessageFns<InspectRequest> = {
     message.adapter = (object.adapter !== undefined && object.adapter !== null)
       ? AdapterSpec.fromPartial(object.adapter)
       : undefined;
+    message.adapterFolders = object.adapterFolders?.map((e) => e) || [];
+    message.sameShape = object.sameShape ?? false;
     return message;
   },
 };
@@ -897,6 +936,7 @@ function createBaseInspectResponse(): InspectResponse {
     keptBytesPerToken: 0n,
     device: "",
     memoryBytes: 0n,
+    adapterFolders: [],
   };
 }
 
@@ -1003,6 +1043,9 @@ export const InspectResponse: MessageFns<InspectResponse> = {
         throw new globalThis.Error("value provided for field message.memoryBytes of type uint64 too large");
       }
       writer.uint32(184).uint64(message.memoryBytes);
+    }
+    for (const v of message.adapterFolders) {
+      AdapterFolder.encode(v!, writer.uint32(194).fork()).join();
     }
     return writer;
   },
@@ -1204,6 +1247,14 @@ export const InspectResponse: MessageFns<InspectResponse> = {
             message.memoryBytes = reader.uint64() as bigint;
             continue;
           }
+          case 24: {
+            if (tag !== 194) {
+              break;
+            }
+
+            message.adapterFolders.push(AdapterFolder.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1265,6 +1316,74 @@ export const InspectResponse: MessageFns<InspectResponse> = {
     message.memoryBytes = (object.memoryBytes !== undefined && object.memoryBytes !== null)
       ? BigInt(object.memoryBytes)
       : 0n;
+    message.adapterFolders = object.adapterFolders?.map((e) => AdapterFolder.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseAdapterFolder(): AdapterFolder {
+  return { path: "", sha256: "" };
+}
+
+export const AdapterFolder: MessageFns<AdapterFolder> = {
+  encode(message: AdapterFolder, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.path !== "") {
+      writer.uint32(10).string(message.path);
+    }
+    if (message.sha256 !== "") {
+      writer.uint32(18).string(message.sha256);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AdapterFolder {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAdapterFolder();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.path = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.sha256 = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<AdapterFolder>): AdapterFolder {
+    return AdapterFolder.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AdapterFolder>): AdapterFolder {
+    const message = createBaseAdapterFolder();
+    message.path = object.path ?? "";
+    message.sha256 = object.sha256 ?? "";
     return message;
   },
 };
