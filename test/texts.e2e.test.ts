@@ -55,7 +55,11 @@ describe("bora generate", () => {
       const exported = await run("export", "--out", out, "--tau", "1e3", "--to", join(folder, "peft"));
       expect(exported.exitCode, exported.stderr).toBe(0);
       expect(texts["base model"]).toBe(await plain("greedy", model, "-", prompt, "16"));
-      for (const [label, name] of [["Theta, tau 1e3", "prior-mean"], ["farmer, tau 1e3", "farmer"]] as const) // prettier-ignore
+      for (const [label, name] of [
+        ["Theta, tau 1e3", "prior-mean"],
+        ["farmer, tau 1e3", "farmer"],
+      ] as const)
+        // prettier-ignore
         expect(texts[label], name).toBe(await plain("greedy", model, join(folder, "peft", name), prompt, "16"));
       expect(texts["farmer, tau 1e3"]).not.toBe(texts["base model"]);
       expect(await processesOf(out)).toEqual([]);
@@ -131,7 +135,9 @@ describe("bora export", () => {
     const args = ["export", "--out", out, "--format", "vllm", "--to", to];
     const { exitCode, stdout } = await run(...args);
     expect(exitCode).toBe(0);
-    expect(stdout).toContain(`vllm serve ${model} --enable-lora --max-lora-rank 8 --lora-modules farmer=${to}/adapters/`);
+    expect(stdout).toContain(
+      `vllm serve ${model} --enable-lora --max-lora-rank 8 --lora-modules farmer=${to}/adapters/`,
+    );
     expect(readdirSync(join(to, "adapters")).sort()).toEqual(["baker", "farmer", "miner", "prior-mean", "sailor"]);
     expect(await run(...args)).toMatchObject({ exitCode: 2, stderr: expect.stringContaining("target_exists") });
   });
