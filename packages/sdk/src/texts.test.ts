@@ -194,6 +194,11 @@ describe("the choice of sources", () => {
     ]);
   });
 
+  test("comes with the sweep's base, so that the base alone can be asked", async () => {
+    const { model, sources } = await chooseSources({ dir }, sweepId, { base: true });
+    expect(await said({ ...asked(sources.map(({ source }) => source)), model })).toEqual(["base (end)"]);
+  });
+
   test("of a tau that is not there lists those that are", async () => {
     await expect(labels({ taus: [5] })).rejects.toMatchObject({
       code: "trial_unknown",
