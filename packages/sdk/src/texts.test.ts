@@ -79,6 +79,7 @@ const parts = () => ({
   openWriter: () => openStore({ dir, mode: "write" }),
   placer: () => Promise.resolve(trainers.placer),
   connectTrainer: () => trainers.connect(),
+  maxTrainers: () => Promise.resolve(1),
   connectTextTrainer: () => Promise.resolve(texts),
 });
 
