@@ -68,6 +68,7 @@ export const errorDomains = {
   event_conflict: "controller",
 } as const satisfies Record<string, "user" | "oom" | "infra" | "controller">;
 
+/** Every code there is; docs/errors.md has a section for each. */
 export type ErrorCode = keyof typeof errorDomains;
 export type ErrorDomain = (typeof errorDomains)[ErrorCode];
 
@@ -82,7 +83,9 @@ export interface BoraErrorOptions {
 /** The one error of the control plane: a code, a message with the numbers, and a hint. */
 export class BoraError extends Error {
   override readonly name = "BoraError";
+  /** What went wrong; docs/errors.md has a section for each. */
   readonly code: ErrorCode;
+  /** What the person can do about it. */
   readonly hint: string;
 
   constructor(code: ErrorCode, message: string, options: BoraErrorOptions) {
@@ -91,6 +94,7 @@ export class BoraError extends Error {
     this.hint = options.hint;
   }
 
+  /** What happens next: `user` errors are never retried, the others as docs/errors.md says. */
   get domain(): ErrorDomain {
     return errorDomains[this.code];
   }

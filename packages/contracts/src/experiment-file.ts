@@ -30,10 +30,16 @@ function explain(input: unknown, issue: z.core.$ZodIssue): string {
   return `${path} is ${show(valueAt(input, issue.path))}: ${issue.message.replace(/^Invalid input: /, "")}`;
 }
 
-/** The only way in for an experiment, from YAML, JSON or a program. Throws spec_invalid naming path, value and what was expected. */
-export function parseExperiment(input: unknown): ExperimentSpec {
+/**
+ * The only way in for an experiment, from YAML, JSON or a program. Relative paths of data and model are seen from
+ * `folder`; without one they stay as they are. Throws spec_invalid naming path, value and what was expected.
+ */
+export function parseExperiment(input: unknown, folder?: string): ExperimentSpec {
   const parsed = Experiment.safeParse(input);
-  if (parsed.success) return checkTogether(parsed.data);
+  if (parsed.success) {
+    const spec = checkTogether(parsed.data);
+    return folder === undefined ? spec : anchor(spec, folder);
+  }
   throw new BoraError("spec_invalid", parsed.error.issues.map((issue) => explain(input, issue)).join("; "), {
     hint: "docs/experiment.md lists every field; name docs/experiment.schema.json in $schema and an editor completes them",
   });
@@ -149,7 +155,7 @@ export async function readExperiment(file: string, overrides: ExperimentOverride
       },
     );
   }
-  return anchor(parseExperiment(overrideExperiment(input, overrides)), dirname(resolve(file)));
+  return parseExperiment(overrideExperiment(input, overrides), dirname(resolve(file)));
 }
 
 /** JSON schema of the experiment file, for editors; docs/experiment.schema.json is this text. */

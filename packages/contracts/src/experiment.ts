@@ -204,4 +204,13 @@ export const Experiment = z.strictObject({
   engine: EngineSpec.prefault({}),
 });
 
-export type ExperimentSpec = z.output<typeof Experiment>;
+/** An experiment with every default filled in, as a file or a program's object is read. */
+// eslint-disable-next-line @typescript-eslint/no-empty-object-type -- its name, in messages and pages
+export interface ExperimentSpec extends z.output<typeof Experiment> {}
+
+/**
+ * An experiment as a person writes it: what has a default may be left out, a tau is a number, `Infinity` or "inf".
+ * docs/experiment.md has every field with its unit.
+ */
+// eslint-disable-next-line @typescript-eslint/no-empty-object-type -- its name, in messages and pages
+export interface ExperimentInput extends z.input<typeof Experiment> {}

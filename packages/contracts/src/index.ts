@@ -2,7 +2,7 @@ export { parseTau, tauToJson, formatTau, tauSchema, type Tau, type TauJson } fro
 export { type TransportTls } from "./transport-tls.js";
 export { formatBytes } from "./bytes.js";
 export { BoraError, toBoraError, isErrorCode, errorDomains, type ErrorCode, type ErrorDomain } from "./errors.js";
-export { ModelSpec, type ExperimentSpec } from "./experiment.js";
+export { ModelSpec, type ExperimentInput, type ExperimentSpec } from "./experiment.js";
 export {
   parseExperiment,
   readExperiment,

@@ -72,7 +72,7 @@ export const EndComparison = z.object({
 });
 export type EndComparison = z.infer<typeof EndComparison>;
 
-/** results.json. Nothing in it is chosen by the test split: best looks at validation alone. */
+/** results.json. Nothing in it is chosen by the test split: best looks at validation alone. @internal */
 export const SweepResults = z.object({
   schemaVersion: z.literal(1),
   sweepId: z.string(),
@@ -109,19 +109,32 @@ export const SweepResults = z.object({
     .describe("the tau with the lowest macro validation nats per token, mean over seeds, and its best seed's trial"),
   warnings: z.array(z.string()),
 });
-export type SweepResults = z.output<typeof SweepResults>;
+/**
+ * results.json: what was run, on what, and for every trial (a tau and a seed) perplexities of validation and test, and
+ * of each task its nats and scored tokens. docs/results.md has every field. `best` looks at validation alone.
+ */
+// eslint-disable-next-line @typescript-eslint/no-empty-object-type -- its name, in messages and pages
+export interface SweepResults extends z.output<typeof SweepResults> {}
 
-/** A row of documents.parquet. */
+/** A row of documents.parquet: one held-out document under one model. */
 export interface DocumentRow {
+  /** The task's adapter, Theta alone, or the frozen base. */
   model: "task" | "prior-mean" | "base";
-  trial: string; // empty for the base model
-  tau: number | null; // null for the base model
+  /** Empty for the base model. */
+  trial: string;
+  /** Prior precision in nats, Infinity for one shared adapter; null for the base model. */
+  tau: number | null;
+  /** Null for the base model. */
   seed: number | null;
   task: string;
   split: "validation" | "test";
   document: string;
+  /** As the data have it; empty where they have none. */
   date: string;
-  tokens: number; // scored
-  characters: number; // of the scored text
+  /** Scored ones. */
+  tokens: number;
+  /** Of the scored text. */
+  characters: number;
+  /** Negative log-likelihood, natural logarithms, summed over the scored tokens. */
   nats: number;
 }

@@ -38,9 +38,9 @@ export function formatTau(tau: Tau): string {
   return short.toExponential().replace("e+", "e");
 }
 
-/** zod type of a tau in files and events; zod's own number type knows no infinity. */
+/** zod type of a tau in files and events; zod's own number type knows no infinity. Programs may write Infinity too. */
 export const tauSchema = z
-  .unknown()
+  .custom<TauJson>()
   .transform((value, context) => {
     try {
       return parseTau(value);

@@ -3,10 +3,12 @@ import { rename, rm, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
 import { BoraError, parseExperiment, toBoraError } from "@bora/contracts";
-import { controllerApi, SweepCommand, type Lab } from "@bora/sdk";
+import type { Lab } from "@bora/sdk";
+import { controllerApi, SweepCommand } from "@bora/sdk/controller";
 import Fastify, { type FastifyInstance, type FastifyReply } from "fastify";
 import { addGenerateRoute } from "./generate-route.js";
 import { checkToken, isOwnHost } from "./guard.js";
+import { addLabRoutes } from "./lab-routes.js";
 import { sweepStream } from "./sweep-stream.js";
 
 export interface ControllerServer extends AsyncDisposable {
@@ -126,6 +128,7 @@ export async function serveController(lab: Lab, options: ServeOptions): Promise<
     checkToken(request.headers.authorization, token);
   });
   app.setErrorHandler((error, _request, reply) => refuse(reply, error));
+  addLabRoutes(app, lab);
   addRoutes(app, lab, streams, options.planningWaitMs ?? 20_000);
   addGenerateRoute(app, lab);
 

@@ -1,6 +1,7 @@
 import { Readable } from "node:stream";
 import { BoraError, toBoraError } from "@bora/contracts";
-import { controllerApi, GenerateRequest, type GeneratedPiece, type Lab } from "@bora/sdk";
+import type { GeneratedPiece, Lab } from "@bora/sdk";
+import { controllerApi, GenerateRequest } from "@bora/sdk/controller";
 import type { FastifyInstance } from "fastify";
 
 const line = (value: unknown): string => `${JSON.stringify(value)}\n`;

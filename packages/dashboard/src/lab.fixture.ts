@@ -56,6 +56,14 @@ export class ScriptedSweep implements SweepHandle {
     return outcome;
   }
 
+  result(): Promise<never> {
+    return Promise.reject(unknown("with results"));
+  }
+
+  cancel(): Promise<void> {
+    return this.send({ verb: "cancel" });
+  }
+
   send(command: SweepCommand): Promise<void> {
     this.commands.push(command);
     return Promise.resolve();
@@ -109,6 +117,7 @@ export function scriptedLab(sweep: ScriptedSweep, joins: "joins" | "busy" | "pla
     follow,
     status: () => Promise.resolve([]),
     results: (id) => Promise.reject(unknown(id)),
+    documents: (id) => Promise.reject(unknown(id)),
     generate: (request) => scriptedTexts(request),
     export: () => Promise.reject(unknown("to export")),
     adapt: ({ sweepId: id }) => Promise.reject(unknown(id)),

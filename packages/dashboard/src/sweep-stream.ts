@@ -1,7 +1,8 @@
 import { PassThrough, type Readable } from "node:stream";
 import { finished } from "node:stream/promises";
 import { toBoraError } from "@bora/contracts";
-import { controllerApi, encodeSweepEvent, type SweepHandle } from "@bora/sdk";
+import type { SweepHandle } from "@bora/sdk";
+import { controllerApi, encodeSweepEvent } from "@bora/sdk/controller";
 
 const keepAliveMs = 15_000; // proxies and clients give up on a silent stream after 30 s or more
 

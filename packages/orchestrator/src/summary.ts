@@ -1,6 +1,7 @@
 import { relative } from "node:path";
 import { formatTau, type SweepResults } from "@bora/contracts";
-import { compareResults, controllerApi, type SweepOutcome } from "@bora/sdk";
+import type { SweepOutcome } from "@bora/sdk";
+import { compareResults, controllerApi } from "@bora/sdk/controller";
 import { exitCodes, type ExitName } from "./exit-codes.js";
 import { table } from "./table.js";
 import type { Terminal } from "./terminal.js";

@@ -19,6 +19,7 @@ import {
 } from "./sweep-series.js";
 import { chooseTheta, type ThetaChoice } from "./theta-choice.js";
 
+/** A new task: whose Theta, at which tau (nats), and which documents. */
 export interface AdaptRequest {
   sweepId: string;
   /** "auto", the default: the sweep's best by validation among the taus above 0. */
@@ -32,6 +33,7 @@ export interface AdaptRequest {
   set?: readonly string[];
 }
 
+/** What the new adapter is worth in macro nats per token beside base, Theta alone and scratch, with intervals; where it is. */
 export interface AdaptOutcome {
   adaptation: Adaptation;
   /** Where adapt.json and the adapter's folder are. */

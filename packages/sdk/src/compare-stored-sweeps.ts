@@ -3,6 +3,7 @@ import { BoraError, parseExperiment } from "@bora/contracts";
 import { comparisonWords, writeComparison } from "@bora/report";
 import { readPlace, type StoredSweep, type SweepPlace } from "./read-sweep.js";
 
+/** A comparison's files, its findings in sentences, and its numbers (nats per token, or bits per character). */
 export interface WrittenComparison {
   folder: string;
   files: string[];

@@ -2,16 +2,19 @@ import { tauToJson } from "@bora/contracts";
 import { z } from "zod";
 import { SweepStatus } from "./lab.js";
 
+export { encodeDocument } from "./documents.js";
 export { ControllerFile, controllerFilePath, readControllerFile } from "./controller-file.js";
 
 /** The controller's HTTP API, in one place for its server and its client. */
 export const controllerPaths = {
   state: "/v1/state",
+  plan: "/v1/plan",
   sweeps: "/v1/sweeps",
   generate: "/v1/generate",
   events: (sweepId: string) => `/v1/sweeps/${encodeURIComponent(sweepId)}/events`,
   commands: (sweepId: string) => `/v1/sweeps/${encodeURIComponent(sweepId)}/commands`,
   results: (sweepId: string) => `/v1/sweeps/${encodeURIComponent(sweepId)}/results`,
+  documents: (sweepId: string) => `/v1/sweeps/${encodeURIComponent(sweepId)}/documents`,
 } as const;
 
 export const ControllerState = z.object({ pid: z.number(), sweeps: z.array(SweepStatus) });

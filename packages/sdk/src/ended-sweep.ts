@@ -1,6 +1,8 @@
-import { BoraError } from "@bora/contracts";
+import { BoraError, type SweepResults } from "@bora/contracts";
 import type { StoreReader } from "@bora/store";
+import { untilAborted, type CallOptions } from "./abortable.js";
 import type { SweepHandle, SweepOutcome } from "./lab.js";
+import { resultOf } from "./result-of.js";
 import { sweepEvent, type SweepEvent } from "./sweep-event.js";
 
 /** A sweep with nothing left to do, seen through its store. */
@@ -16,12 +18,19 @@ export class EndedSweep implements SweepHandle {
     return this.ended.sweepId;
   }
 
-  async *events(afterPosition = 0): AsyncIterable<SweepEvent> {
-    for await (const stored of this.store.read({ sweepId: this.sweepId, afterPosition })) yield sweepEvent(stored);
+  async *events(afterPosition = 0, { signal }: CallOptions = {}): AsyncIterable<SweepEvent> {
+    for await (const stored of this.store.read({ sweepId: this.sweepId, afterPosition })) {
+      signal?.throwIfAborted();
+      yield sweepEvent(stored);
+    }
   }
 
-  outcome(): Promise<SweepOutcome> {
-    return Promise.resolve(this.ended);
+  outcome({ signal }: CallOptions = {}): Promise<SweepOutcome> {
+    return untilAborted(Promise.resolve(this.ended), signal);
+  }
+
+  async result(options?: CallOptions): Promise<SweepResults> {
+    return resultOf(await this.outcome(options));
   }
 
   send(): Promise<never> {
@@ -30,6 +39,10 @@ export class EndedSweep implements SweepHandle {
         hint: "bora retry sends failed trials back to the queue",
       }),
     );
+  }
+
+  cancel(): Promise<never> {
+    return this.send();
   }
 
   abandon(): void {

@@ -10,6 +10,7 @@ import { finishedSweep } from "./finished-sweep.js";
 import { dataOf, type DataFile } from "./new-data.js";
 import { derived, derivedName, runToEnd, type Ended, type SeriesLab, type SeriesOptions } from "./sweep-series.js";
 
+/** Which adapters to score, and on which documents. */
 export interface EvaluateRequest {
   /** What the adapters and the base are of: a finished sweep of the folder, or an experiment. */
   of: { sweepId: string } | { experiment: ExperimentSpec };
@@ -26,6 +27,7 @@ export interface EvaluateRequest {
   set?: readonly string[];
 }
 
+/** What they scored in nats per token, with intervals, and where the file is. */
 export interface EvaluateOutcome {
   evaluation: Evaluation;
   documents: DocumentRow[];

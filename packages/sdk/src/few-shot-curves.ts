@@ -16,6 +16,7 @@ import {
 } from "./sweep-series.js";
 import { chooseTheta, type ThetaChoice } from "./theta-choice.js";
 
+/** Which sweep, at which tau (nats), and after how many training documents a task. */
 export interface FewShotRequest {
   sweepId: string;
   tau?: number | "auto";
@@ -26,6 +27,7 @@ export interface FewShotRequest {
   set?: readonly string[];
 }
 
+/** The curves in nats per token, with intervals, and where the file is. */
 export interface FewShotOutcome {
   curves: FewShotCurves;
   folder: string;

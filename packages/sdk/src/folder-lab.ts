@@ -1,56 +1,55 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { BoraError, type ExperimentSpec, type SweepResults } from "@bora/contracts";
+import { BoraError, type DocumentRow, type ExperimentInput, type SweepResults } from "@bora/contracts";
+import { eitherSignal, labClosed, untilAborted, type CallOptions } from "./abortable.js";
 import { readControllerFile } from "./controller-file.js";
 import type { Exported, ExportRequest } from "./export/export-request.js";
 import type { GeneratedPiece, GenerateOptions, GenerateRequest } from "./generate-request.js";
-import type { Lab, Preview, SweepCommand, SweepHandle, SweepOptions, SweepStatus } from "./lab.js";
 import { labWork, type LabWork } from "./lab-work.js";
+import type { Lab, SweepCommand, SweepHandle, SweepOptions, SweepStatus } from "./lab.js";
 import type { LocalLab } from "./local-lab.js";
+import type { Preview } from "./preview.js";
 import { RemoteLab } from "./remote-lab.js";
 
 const answerWithinMs = 2_000;
 const findControllerTries = 25; // a controller that has just taken the lock listens within seconds
 
-/** The controller that answers for a folder, or null. */
-async function liveController(dir: string): Promise<RemoteLab | null> {
-  const file = await readControllerFile(dir);
-  if (file === null) return null;
-  const remote = new RemoteLab(file);
-  return remote.state(AbortSignal.timeout(answerWithinMs)).then(
-    () => remote,
-    () => null,
-  );
-}
-
 /** One writer: while a controller lives, everything goes through it; otherwise this process reads, or becomes it. */
 export class FolderLab implements Lab {
+  private readonly closed = new AbortController();
+  private controller: RemoteLab | null = null; // of another process, the last that answered
+
   constructor(
     private readonly dir: string,
     private readonly local: LocalLab,
   ) {}
 
-  plan(spec: ExperimentSpec, options?: SweepOptions): Promise<Preview> {
+  /** Planning needs no writer, so it is done here whoever trains. */
+  plan(spec: ExperimentInput, options?: SweepOptions): Promise<Preview> {
     return this.local.plan(spec, options);
   }
 
-  async sweep(spec: ExperimentSpec, options?: SweepOptions): Promise<SweepHandle> {
-    return this.throughController((lab) => lab.sweep(spec, options));
+  sweep(spec: ExperimentInput, options?: SweepOptions): Promise<SweepHandle> {
+    return this.throughController((lab) => lab.sweep(spec, options), options);
   }
 
-  async continue(sweepId: string, command: SweepCommand, options?: SweepOptions): Promise<SweepHandle> {
-    return this.throughController((lab) => lab.continue(sweepId, command, options));
+  continue(sweepId: string, command: SweepCommand, options?: SweepOptions): Promise<SweepHandle> {
+    return this.throughController((lab) => lab.continue(sweepId, command, options), options);
   }
 
-  async follow(sweepId: string): Promise<SweepHandle> {
-    return (await this.remote()).follow(sweepId);
+  async follow(sweepId: string, options?: CallOptions): Promise<SweepHandle> {
+    return (await this.remote(options)).follow(sweepId, options);
   }
 
-  async status(): Promise<SweepStatus[]> {
-    return (await this.remote()).status();
+  async status(options?: CallOptions): Promise<SweepStatus[]> {
+    return (await this.remote(options)).status(options);
   }
 
-  async results(sweepId: string): Promise<SweepResults> {
-    return this.local.results(sweepId);
+  results(sweepId: string, { signal }: CallOptions = {}): Promise<SweepResults> {
+    return untilAborted(this.local.results(sweepId), signal);
+  }
+
+  documents(sweepId: string, { signal }: CallOptions = {}): Promise<DocumentRow[]> {
+    return untilAborted(this.local.documents(sweepId), signal);
   }
 
   async *generate(request: GenerateRequest, options?: GenerateOptions): AsyncGenerator<GeneratedPiece> {
@@ -71,27 +70,50 @@ export class FolderLab implements Lab {
     return labWork({ dir, sweep: (spec, options) => this.sweep(spec, options), status: () => this.status() });
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.local[Symbol.asyncDispose]();
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.closed.abort(labClosed());
+    await this.controller?.[Symbol.asyncDispose]();
+    await this.local[Symbol.asyncDispose]();
   }
 
-  private async remote(): Promise<Lab> {
-    return this.local.isController ? this.local : ((await liveController(this.dir)) ?? this.local);
+  private async remote({ signal }: CallOptions = {}): Promise<Lab> {
+    eitherSignal(this.closed.signal, signal).throwIfAborted();
+    if (this.local.isController) return this.local;
+    return (await this.liveController(signal)) ?? this.local;
+  }
+
+  /** The controller that answers for the folder, or null. */
+  private async liveController(signal: AbortSignal | undefined): Promise<RemoteLab | null> {
+    const file = await readControllerFile(this.dir);
+    if (file === null) return null;
+    if (this.controller?.address.token !== file.token) this.controller = new RemoteLab(file);
+    const { controller } = this;
+    return controller.state(eitherSignal(AbortSignal.timeout(answerWithinMs), signal)).then(
+      () => controller,
+      () => {
+        signal?.throwIfAborted();
+        return null;
+      },
+    );
   }
 
   /** Between a controller's lock and its controller.json, and between its end and its lock's, nobody answers: ask again. */
-  private async throughController<T>(action: (lab: Lab) => Promise<T>): Promise<T> {
+  private async throughController<T>(action: (lab: Lab) => Promise<T>, options: CallOptions = {}): Promise<T> {
+    const until = eitherSignal(this.closed.signal, options.signal);
     for (let tries = 1; ; tries += 1) {
-      const lab = await this.remote();
+      const lab = await this.remote(options);
       try {
         return await action(lab);
       } catch (error) {
+        until.throwIfAborted();
         const betweenTwo =
           error instanceof BoraError &&
           ((error.code === "store_busy" && lab === this.local && !this.local.isController) ||
             (error.code === "interrupted" && lab !== this.local));
         if (!betweenTwo || tries >= findControllerTries) throw error;
-        await delay(200);
+        await delay(200, undefined, { signal: until }).catch(() => {
+          until.throwIfAborted();
+        });
       }
     }
   }

@@ -1,4 +1,5 @@
 import { BoraError, isErrorCode } from "@bora/contracts";
+import { EventSourceParserStream } from "eventsource-parser/stream";
 import type { z } from "zod";
 import { ApiError } from "./controller-api.js";
 
@@ -11,7 +12,7 @@ export interface ControllerRequest {
   method?: "GET" | "POST";
   body?: string; // JSON
   headers?: Record<string, string>;
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 function gone(address: ControllerAddress, cause: unknown): BoraError {
@@ -28,9 +29,15 @@ async function refusal(response: Response): Promise<BoraError> {
     return new BoraError("api_mismatch", `the controller answered ${response.status}: ${text.slice(0, 200)}`, {
       hint: "run the same version of BoRA as the controller",
     });
-  const { code, message, hint } = parsed.data.error;
+  return errorOf(parsed.data);
+}
+
+function errorOf({ error: { code, message, hint } }: z.output<typeof ApiError>): BoraError {
   return new BoraError(isErrorCode(code) ? code : "internal", message, { hint });
 }
+
+/** The error that a stream ended with. */
+export const failureIn = (data: string): BoraError => errorOf(ApiError.parse(JSON.parse(data)));
 
 function safeJson(text: string): unknown {
   try {
@@ -54,10 +61,20 @@ export async function ask(
     ...(body === undefined ? {} : { body }),
     ...(signal === undefined ? {} : { signal }),
   }).catch((cause: unknown) => {
+    signal?.throwIfAborted();
     throw gone(address, cause);
   });
   if (!response.ok) throw await refusal(response);
   return response;
+}
+
+/** Asks and reads the whole answer. */
+export async function askText(address: ControllerAddress, path: string, request: ControllerRequest): Promise<string> {
+  const response = await ask(address, path, request);
+  return response.text().catch((cause: unknown) => {
+    request.signal?.throwIfAborted();
+    throw gone(address, cause);
+  });
 }
 
 /** Asks and reads the answer with its schema. */
@@ -67,11 +84,28 @@ export async function askJson<T extends z.ZodType>(
   schema: T,
   request: ControllerRequest = {},
 ): Promise<z.output<T>> {
-  const response = await ask(address, path, request);
-  const parsed = schema.safeParse(await response.json());
+  const parsed = schema.safeParse(safeJson(await askText(address, path, request)));
   if (parsed.success) return parsed.data;
   throw new BoraError("api_mismatch", `the controller's answer to ${path}: ${parsed.error.message}`, {
     hint: "run the same version of BoRA as the controller",
     cause: parsed.error,
   });
+}
+
+/** Asks for a stream of server-sent events. Throws interrupted when the connection breaks. */
+export async function* askEvents(
+  address: ControllerAddress,
+  path: string,
+  request: ControllerRequest,
+): AsyncGenerator<{ event: string; data: string }, void, undefined> {
+  const headers = { accept: "text/event-stream", ...request.headers };
+  const { body } = await ask(address, path, { ...request, headers });
+  if (body === null) return;
+  const stream = body.pipeThrough(new TextDecoderStream()).pipeThrough(new EventSourceParserStream());
+  try {
+    for await (const { event = "message", data } of stream) yield { event, data };
+  } catch (cause) {
+    request.signal?.throwIfAborted();
+    throw cause instanceof TypeError ? gone(address, cause) : cause; // what fetch says of a connection that broke
+  }
 }

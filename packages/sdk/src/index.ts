@@ -1,27 +1,27 @@
-export { openLab, describeTrainer, type LabFolder, type LabOptions } from "./open-lab.js";
-export { makeCertificates } from "@bora/placement";
-export { findPython } from "./trainer-environment.js";
+/**
+ * What a program needs: a lab to plan, sweep, generate, export and read results with, and the comparisons on top of
+ * them. Figures and reports have a door of their own, `@bora/sdk/report`.
+ *
+ * @module sdk
+ */
+export { openLab, type LabFolder, type LabOptions } from "./open-lab.js";
+export type { Lab, SweepCommand, SweepHandle, SweepOptions, SweepOutcome, SweepStatus } from "./lab.js";
+export { type CallOptions } from "./abortable.js";
+export { type Preview } from "./preview.js";
+export { type SweepEvent } from "./sweep-event.js";
+export type { GenerateRequest, GeneratedPiece, GenerateOptions, TextSource } from "./generate-request.js";
+export type { Exported, ExportedAdapter, ExportRequest } from "./export/export-request.js";
+export { chooseTau, compareSweeps, compareTaus, contrastTaus, heldOut } from "@bora/analysis";
 export {
-  SweepCommand,
-  SweepOutcome,
-  SweepStatus,
-  type Lab,
-  type Preview,
-  type SweepHandle,
-  type SweepOptions,
-} from "./lab.js";
+  BoraError,
+  readExperiment,
+  type DocumentRow,
+  type ErrorCode,
+  type ExperimentInput,
+  type SweepResults,
+} from "@bora/contracts";
 export type { LabWork } from "./lab-work.js";
 export type { AdaptOutcome, AdaptRequest } from "./adapt.js";
 export type { EvaluateOutcome, EvaluateRequest } from "./evaluate.js";
 export type { FewShotOutcome, FewShotRequest } from "./few-shot-curves.js";
 export type { SeriesOptions } from "./sweep-series.js";
-export { SweepEvent, encodeSweepEvent, decodeSweepEvent } from "./sweep-event.js";
-export { packMemory } from "@bora/scheduler";
-export { compareResults, type Comparison } from "./compare.js";
-export * as controllerApi from "./controller-api.js";
-export { type SweepPlace, type StoredSweep, readPlace } from "./read-sweep.js";
-export { reportSweep, type SweepReport } from "./report-sweep.js";
-export { compareStoredSweeps, type WrittenComparison } from "./compare-stored-sweeps.js";
-export { GenerateRequest, GeneratedPiece, TextSource, type GenerateOptions } from "./generate-request.js";
-export { type Exported, type ExportedAdapter, type ExportRequest } from "./export/export-request.js";
-export { chooseSources, type ChosenSources, type SourceChoice } from "./choose-sources.js";

@@ -4,6 +4,7 @@ import { dirname } from "node:path";
 import { BoraError, wire, type Inspected } from "@bora/contracts";
 import type { Placer } from "@bora/placement";
 import type { HeldAttempt, InspectedBase, StartAttempt, Trainer } from "@bora/trainer-client";
+import { untilAborted } from "./abortable.js";
 
 export interface TrainerScript {
   inspected: Inspected;
@@ -11,6 +12,8 @@ export interface TrainerScript {
   inspects?: (base: InspectedBase) => Inspected;
   /** Rejects Inspect while set. */
   refuses?: BoraError;
+  /** Inspect answers only when it is given up. */
+  ponders?: boolean;
   /** The base runs in bfloat16, not in float32. */
   bfloat16?: boolean;
   /** Stays at a checkpoint until it is asked to drain. */
@@ -67,7 +70,7 @@ export class InstantTrainers {
   connect(): Promise<Trainer> {
     return Promise.resolve({
       describe: () => Promise.resolve(wire.DescribeResponse.fromPartial({ apiVersion: "1.0", instanceId: "i" })),
-      inspect: (base) => this.inspect(base),
+      inspect: (base, signal) => this.inspect(base, signal),
       start: (start) => this.start(start),
       renew: ({ runId }) => Promise.resolve(this.renewed(runId)),
       cancel: (held) => this.cancel(held),
@@ -77,8 +80,9 @@ export class InstantTrainers {
     });
   }
 
-  private inspect(base: InspectedBase): Promise<Inspected> {
+  private inspect(base: InspectedBase, signal: AbortSignal): Promise<Inspected> {
     this.asked.inspect += 1;
+    if (this.script.ponders === true) return untilAborted(new Promise(() => undefined), signal);
     const { refuses, inspects } = this.script;
     const inspected = inspects?.(base) ?? this.script.inspected;
     return refuses === undefined ? Promise.resolve(inspected) : Promise.reject(refuses);

@@ -1,78 +1,22 @@
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { randomUUID } from "node:crypto";
-import { BoraError, parseExperiment, type ExperimentSpec, type Inspected } from "@bora/contracts";
-import { systemClock } from "@bora/scheduler";
-import { openStore } from "@bora/store";
+import { BoraError, type ExperimentSpec } from "@bora/contracts";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { FolderLab } from "./folder-lab.js";
-import { checkOf, InstantTrainers, type TrainerScript } from "./instant-trainer.fixture.js";
-import { LocalLab } from "./local-lab.js";
-import { decodeSweepEvent, encodeSweepEvent, type SweepEvent } from "./sweep-event.js";
-import type { LabParts } from "./lab-parts.js";
-import type { SweepHandle } from "./lab.js";
-import { writeResults } from "./write-results.js";
+import { checkOf, type InstantTrainers } from "./instant-trainer.fixture.js";
+import { decodeSweepEvent, encodeSweepEvent } from "./sweep-event.js";
+import { collect, experiment, makeFolder, openFolder } from "./temporary-lab.fixture.js";
 
+let folder: Awaited<ReturnType<typeof makeFolder>>;
 let dir: string;
-let inspected: Inspected;
 beforeEach(async () => {
-  dir = await mkdtemp(join(tmpdir(), "bora-"));
-  const path = join(dir, "data.csv");
-  await writeFile(path, "task,text\n");
-  const { size, mtimeMs } = await stat(path);
-  inspected = { ...facts, files: [{ path, size, modifiedMs: Math.floor(mtimeMs) }] };
+  folder = await makeFolder();
+  dir = folder.dir;
 });
 afterEach(() => rm(dir, { recursive: true }));
 
-const task = (name: string) => ({
-  ...{ name, slug: name, documents: { train: 3, validation: 1, test: 1 }, cutDocuments: 0, cutTokens: 0 },
-  scoredTokens: { train: 90, validation: 10, test: 10 },
-});
-const facts: Inspected = {
-  ...{ tasks: [task("romeo"), task("juliet")], dataHash: "d", modelHash: "m", modelName: "tiny", warnings: [] },
-  ...{ baseParameters: 1000, parametersPerRow: 8, adaptedModules: 2, bytesPerRow: 1000, baseBytes: 1000, files: [] },
-  ...{ trainTokensPerSecond: 100, evaluateTokensPerSecond: 100 },
-  ...{ bytesPerFit: 1, activationBytesPerToken: 1, keptBytesPerToken: 1, microBatchTokens: 1, workingBytes: 1 },
-  ...{ processBytes: 1, prefixCacheBytes: 0, device: "cpu", freeMemoryBytes: 1, memoryBytes: 1 },
-};
-
-const experiment = (taus: (number | string)[] = [0, 1, "inf"], name = "tiny"): ExperimentSpec =>
-  parseExperiment({
-    name,
-    model: { source: "path", path: "/model" },
-    data: { source: "shakespeare", tasks: { all: true } },
-    adapter: { targets: ["q_proj"] },
-    prior: { taus },
-  });
-
-const scripted = (script: Partial<TrainerScript> = {}) => new InstantTrainers({ inspected, ...script });
-
-const out = () => join(dir, "runs");
-
-const partsOf = (folder: string, trainers: InstantTrainers): LabParts => ({
-  dir: folder,
-  openReader: () => openStore({ dir: folder, mode: "read" }),
-  openWriter: () => openStore({ dir: folder, mode: "write" }),
-  placer: () => Promise.resolve(trainers.placer),
-  connectTrainer: () => trainers.connect(),
-  connectTextTrainer: () => Promise.reject(new Error("no texts here")),
-  clock: systemClock,
-  freeMemoryBytes: () => Infinity,
-  maxTrainers: () => Promise.resolve(1),
-  writeResults,
-  leaseMs: 60_000,
-  newId: randomUUID,
-});
-
-const openLab = (trainers: InstantTrainers, folder = out()): FolderLab =>
-  new FolderLab(folder, new LocalLab(partsOf(folder, trainers)));
-
-async function collect(handle: SweepHandle, afterPosition = 0): Promise<SweepEvent[]> {
-  const seen: SweepEvent[] = [];
-  for await (const event of handle.events(afterPosition)) seen.push(event);
-  return seen;
-}
+const scripted: typeof folder.scripted = (script) => folder.scripted(script);
+const out = () => folder.out;
+const openLab = (trainers: InstantTrainers, where = out()) => openFolder(where, trainers);
 
 async function runOnce(spec: ExperimentSpec, trainers: InstantTrainers) {
   await using lab = openLab(trainers);

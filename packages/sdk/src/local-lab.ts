@@ -1,5 +1,13 @@
 import { hostname } from "node:os";
-import { BoraError, contentHash, parseExperiment, type ExperimentSpec, type SweepResults } from "@bora/contracts";
+import {
+  BoraError,
+  contentHash,
+  parseExperiment,
+  type DocumentRow,
+  type ExperimentInput,
+  type ExperimentSpec,
+  type SweepResults,
+} from "@bora/contracts";
 import {
   deviceMemory,
   estimate,
@@ -11,7 +19,9 @@ import {
   type SweepState,
 } from "@bora/scheduler";
 import type { Store, StoreReader } from "@bora/store";
+import { eitherSignal, labClosed, untilAborted, type CallOptions } from "./abortable.js";
 import { toJson } from "./controller-api.js";
+import { readDocuments } from "./documents.js";
 import { EndedSweep } from "./ended-sweep.js";
 import { exportAdapters } from "./export/export-adapters.js";
 import type { Exported, ExportRequest } from "./export/export-request.js";
@@ -19,8 +29,9 @@ import type { GeneratedPiece, GenerateOptions, GenerateRequest } from "./generat
 import { inspectWithTrainer } from "./inspect.js";
 import type { LabParts } from "./lab-parts.js";
 import { labWork, type LabWork } from "./lab-work.js";
-import type { Lab, Preview, SweepCommand, SweepHandle, SweepOptions, SweepOutcome, SweepStatus } from "./lab.js";
+import type { Lab, SweepCommand, SweepHandle, SweepOptions, SweepOutcome, SweepStatus } from "./lab.js";
 import { readResults, sweepFolder } from "./out-folder.js";
+import type { Preview } from "./preview.js";
 import { RunningSweep } from "./running-sweep.js";
 import { sweepStatuses } from "./status.js";
 import { TextLab } from "./text-lab.js";
@@ -32,7 +43,7 @@ interface Current {
 }
 
 const hashOf = (spec: ExperimentSpec): string => contentHash(JSON.parse(toJson(spec)));
-const never = (): AbortSignal => new AbortController().signal;
+const anchored = (spec: ExperimentInput): ExperimentSpec => parseExperiment(spec, process.cwd());
 
 const unknownSweep = (sweepId: string, dir: string): BoraError =>
   new BoraError("sweep_unknown", `${dir} holds no sweep ${sweepId}`, { hint: "bora status lists the sweeps of --out" });
@@ -43,6 +54,8 @@ export class LocalLab implements Lab {
   private writer: Promise<Store> | null = null;
   private current: Current | null = null;
   private currentId: string | null = null;
+  private readonly closed = new AbortController();
+  private readonly inHand = new Set<Promise<unknown>>(); // planning and inspecting, which hold trainers
 
   private readonly texts: TextLab;
 
@@ -55,19 +68,25 @@ export class LocalLab implements Lab {
     return this.writer !== null;
   }
 
-  async plan(spec: ExperimentSpec, options: SweepOptions = {}): Promise<Preview> {
-    return this.preview(await this.reader(), spec, options);
+  async plan(spec: ExperimentInput, options: SweepOptions = {}): Promise<Preview> {
+    this.closed.signal.throwIfAborted();
+    const store = await this.reader();
+    return this.hold(this.preview(store, anchored(spec), this.endedWith(options)));
   }
 
-  async sweep(spec: ExperimentSpec, options: SweepOptions = {}): Promise<SweepHandle> {
+  async sweep(input: ExperimentInput, options: SweepOptions = {}): Promise<SweepHandle> {
+    eitherSignal(this.closed.signal, options.signal).throwIfAborted();
+    const spec = anchored(input);
     const joined = this.join(hashOf(spec));
-    if (joined !== null) return joined;
+    if (joined !== null) return untilAborted(joined, options.signal);
     const ended = await this.endedBefore(spec);
     if (ended !== null) return ended;
-    return this.begin(hashOf(spec), (store) => this.requestFor(store, spec, options), options);
+    const request = (store: Store) => this.requestFor(store, spec, this.endedWith(options));
+    return this.begin(hashOf(spec), request, options);
   }
 
   async continue(sweepId: string, command: SweepCommand, options: SweepOptions = {}): Promise<SweepHandle> {
+    eitherSignal(this.closed.signal, options.signal).throwIfAborted();
     if (this.current !== null && this.currentId === sweepId) {
       const running = await this.current.handle;
       await running.send(command);
@@ -102,11 +121,11 @@ export class LocalLab implements Lab {
   }
 
   async results(sweepId: string): Promise<SweepResults> {
-    const results = await readResults(sweepFolder(this.parts.dir, sweepId));
-    if (results !== null) return results;
-    throw new BoraError("sweep_unknown", `there are no results of sweep ${sweepId} in ${this.parts.dir}`, {
-      hint: "they are written when a sweep ends; bora status lists sweeps and their states",
-    });
+    return (await readResults(sweepFolder(this.parts.dir, sweepId))) ?? this.noneYet(sweepId);
+  }
+
+  async documents(sweepId: string): Promise<DocumentRow[]> {
+    return (await readDocuments(sweepFolder(this.parts.dir, sweepId))) ?? this.noneYet(sweepId);
   }
 
   async *generate(request: GenerateRequest, options: GenerateOptions = {}): AsyncGenerator<GeneratedPiece> {
@@ -118,13 +137,14 @@ export class LocalLab implements Lab {
           hint: "wait for its end, or stop it at a checkpoint with bora drain",
         },
       );
-    yield* this.texts.generate(request, options);
+    yield* this.texts.generate(request, this.endedWith(options));
   }
 
   async export(request: ExportRequest, options: GenerateOptions = {}): Promise<Exported> {
-    const { signal = never(), onStage = () => undefined } = options;
+    const { signal, onStage = () => undefined } = this.endedWith(options);
+    signal.throwIfAborted();
     const results = await this.resultsSoFar(request.sweepId);
-    return exportAdapters(request, results, this.texts, { signal, onStage });
+    return this.hold(exportAdapters(request, results, this.texts, { signal, onStage }));
   }
 
   readonly adapt: LabWork["adapt"] = (...asked) => this.work.adapt(...asked);
@@ -136,12 +156,43 @@ export class LocalLab implements Lab {
     return labWork({ dir, sweep: (spec, options) => this.sweep(spec, options), status: () => this.status() });
   }
 
+  /** The sweep that runs here is drained, so that the same call goes on with it; trainers of other questions end too. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.closed.abort(labClosed());
+    const running = await this.current?.handle.catch(() => null);
+    await running?.send({ verb: "drain" }).catch(() => undefined); // it has ended meanwhile
+    await running?.outcome().catch(() => undefined); // whoever waits for it is told
+    await Promise.allSettled(this.inHand);
     await this.texts[Symbol.asyncDispose]();
-    await (await this.writer?.catch(() => null))?.[Symbol.asyncDispose]();
-    await (await this.opened?.catch(() => null))?.[Symbol.asyncDispose]();
+    const opened = [this.writer, this.opened];
     this.opened = null;
     this.writer = null;
+    for (const store of opened) await (await store?.catch(() => null))?.[Symbol.asyncDispose]();
+  }
+
+  /** Throws sweep_unknown, with how far the sweep is where there is one. */
+  private async noneYet(sweepId: string): Promise<never> {
+    const { plan: planned, trials } = await foldSweep(await this.reader(), sweepId);
+    if (planned === null) throw unknownSweep(sweepId, this.parts.dir);
+    const all = Object.values(trials);
+    const done = all.filter(({ state }) => state.at === "done").length;
+    throw new BoraError(
+      "sweep_unknown",
+      `there are no results of sweep ${sweepId} in ${this.parts.dir} yet: ${done} of ${all.length} trials are done`,
+      { hint: "they are written when a sweep ends; bora status lists sweeps and their states" },
+    );
+  }
+
+  /** The same options, with a signal that disposing the lab aborts too. */
+  private endedWith<Options extends CallOptions>(options: Options): Options & { signal: AbortSignal } {
+    return { ...options, signal: eitherSignal(this.closed.signal, options.signal) };
+  }
+
+  private hold<T>(work: Promise<T>): Promise<T> {
+    this.inHand.add(work);
+    const leave = () => this.inHand.delete(work);
+    work.then(leave, leave);
+    return work;
   }
 
   /** results.json, or what it would say now of a sweep that has not ended. */
@@ -155,6 +206,7 @@ export class LocalLab implements Lab {
   }
 
   private reader(): Promise<StoreReader> {
+    if (this.closed.signal.aborted) return Promise.reject(labClosed());
     return this.writer ?? (this.opened ??= this.parts.openReader());
   }
 
@@ -194,6 +246,7 @@ export class LocalLab implements Lab {
     });
     await options.onController?.();
     const asked = await request(store);
+    this.endedWith(options).signal.throwIfAborted(); // nothing was trained yet
     const { dir: out, clock, connectTrainer, leaseMs, newId: newRunId } = parts;
     const [placer, maxTrainers] = await Promise.all([parts.placer(), parts.maxTrainers()]);
     const deps = { store, placer, maxTrainers, connectTrainer, clock, out, leaseMs, newRunId };
@@ -202,8 +255,12 @@ export class LocalLab implements Lab {
     return running;
   }
 
-  private async preview(store: StoreReader, spec: ExperimentSpec, options: SweepOptions): Promise<Preview> {
-    const { signal = never(), onStage = () => undefined } = options;
+  private async preview(
+    store: StoreReader,
+    spec: ExperimentSpec,
+    { signal, onStage = () => undefined }: SweepOptions & { signal: AbortSignal },
+  ): Promise<Preview> {
+    signal.throwIfAborted();
     const found = await findInspection(store, spec);
     const inspected = found ?? (await inspectWithTrainer(this.parts, spec, signal, onStage));
     const memory = deviceMemory(inspected, this.parts.freeMemoryBytes());
@@ -216,7 +273,11 @@ export class LocalLab implements Lab {
   }
 
   /** A sweep of this plan that the store holds goes on as it was planned. */
-  private async requestFor(store: Store, spec: ExperimentSpec, options: SweepOptions): Promise<SweepRequest> {
+  private async requestFor(
+    store: Store,
+    spec: ExperimentSpec,
+    options: SweepOptions & { signal: AbortSignal },
+  ): Promise<SweepRequest> {
     const preview = await this.preview(store, spec, options);
     const { sweepId } = preview.plan;
     const known = await foldSweep(store, sweepId);

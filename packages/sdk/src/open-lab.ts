@@ -17,13 +17,15 @@ const defaultLeaseMs = 60_000;
 
 /** Where a lab's sweeps are and where its trainers come from. */
 export interface LabFolder {
+  /** The folder that the command line calls `--out`; made when a sweep begins. */
   dir: string;
-  leaseMs?: number;
+  /** How long a trainer goes on when this process is killed, in milliseconds; 60,000 when left out. */
+  leaseMs?: number | undefined;
   /** A trainers file: trainers that run already, perhaps elsewhere. Without it trainers are started on this machine. */
-  trainers?: string;
+  trainers?: string | undefined;
 }
 
-/** A folder of sweeps on this machine, or the address of a running controller. */
+/** A folder of sweeps, or the address and token of a running controller (`<dir>/controller.json`). */
 export type LabOptions = LabFolder | { url: string; token: string };
 
 /** What loads when it is needed: looking at a finished sweep starts no process and loads no network code. */
@@ -69,7 +71,8 @@ function localParts({ dir, leaseMs = defaultLeaseMs, trainers }: LabFolder): Lab
 
 /**
  * Opens the door to sweeps. With `dir`, everything goes through that folder's controller while one runs in another
- * process; otherwise this process reads the folder, and becomes its controller when it starts a sweep.
+ * process; otherwise this process reads the folder, and becomes its controller when it starts a sweep. Opening reads
+ * nothing and throws nothing; `await using` closes what calls have opened.
  */
 export function openLab(options: LabOptions): Promise<Lab> {
   if ("url" in options) return Promise.resolve(new RemoteLab(options));

@@ -97,6 +97,7 @@ async function fromState(state: SweepState, folder: string): Promise<StoredSweep
 /** A sweep of an out folder by its id, or a results folder by its path. */
 export type SweepPlace = { dir: string; sweepId: string } | { folder: string };
 
+/** The numbers and documents of a sweep, finished or not. Throws sweep_unknown, results_missing, results_version, artifact_corrupt. */
 export const readPlace = (place: SweepPlace): Promise<StoredSweep> =>
   "folder" in place ? readSweepFolder(place.folder) : readSweep(place.dir, place.sweepId);
 

@@ -1,13 +1,26 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { BoraError, SweepResults, type ExperimentSpec } from "@bora/contracts";
+import {
+  BoraError,
+  parseExperiment,
+  SweepResults,
+  type DocumentRow,
+  type ExperimentInput,
+  type ExperimentSpec,
+} from "@bora/contracts";
 import type { z } from "zod";
+import { eitherSignal, labClosed, type CallOptions } from "./abortable.js";
 import { ControllerState, controllerPaths, JoinedSweep, toJson } from "./controller-api.js";
-import { ask, askJson, type ControllerAddress } from "./http-client.js";
+import { decodeDocument } from "./documents.js";
 import type { Exported } from "./export/export-request.js";
 import type { GeneratedPiece, GenerateOptions, GenerateRequest } from "./generate-request.js";
-import type { Lab, Preview, SweepCommand, SweepHandle, SweepOptions, SweepStatus } from "./lab.js";
+import { askEvents, askJson, askText, failureIn, type ControllerAddress } from "./http-client.js";
+import type { Lab, SweepCommand, SweepHandle, SweepOptions, SweepStatus } from "./lab.js";
+import { decodePreview, type Preview } from "./preview.js";
 import { remoteTexts } from "./remote-texts.js";
 import { RemoteSweep } from "./remote-sweep.js";
+
+/** Paths as this process sees them: the controller's working directory may be another. */
+const anchored = (spec: ExperimentInput): ExperimentSpec => parseExperiment(spec, process.cwd());
 
 /** Adapters are read where they lie. */
 const byItsFolder = (): Promise<never> =>
@@ -19,53 +32,67 @@ const byItsFolder = (): Promise<never> =>
 
 /** The same door, through the HTTP of a controller that runs in another process. */
 export class RemoteLab implements Lab {
-  constructor(private readonly address: ControllerAddress) {}
+  private readonly closed = new AbortController();
 
-  /** A controller is at work on one experiment: planning another is for a process of its own. */
-  plan(): Promise<Preview> {
-    return Promise.reject(
-      new BoraError("usage", "a running controller plans no other experiment", {
-        hint: "open the lab by its folder: planning needs no controller",
-      }),
-    );
+  constructor(readonly address: ControllerAddress) {}
+
+  async plan(spec: ExperimentInput, { signal, onStage }: SweepOptions = {}): Promise<Preview> {
+    const request = { method: "POST", body: toJson(anchored(spec)), signal: this.open(signal) } as const;
+    for await (const { event, data } of askEvents(this.address, controllerPaths.plan, request)) {
+      if (event === "preview") return decodePreview(data);
+      if (event === "failed") throw failureIn(data);
+      if (event === "stage") onStage?.(data);
+    }
+    throw new BoraError("interrupted", `the controller at ${this.address.url} left before it had planned`, {
+      hint: "plan again; a folder is planned for without its controller",
+    });
   }
 
-  async sweep(spec: ExperimentSpec, options: SweepOptions = {}): Promise<SweepHandle> {
-    const body = toJson(spec);
+  async sweep(spec: ExperimentInput, options: SweepOptions = {}): Promise<SweepHandle> {
+    const request = { method: "POST", body: toJson(anchored(spec)), signal: this.open(options.signal) } as const;
     for (;;) {
-      const request = { method: "POST", body, ...(options.signal ? { signal: options.signal } : {}) } as const;
       const { sweepId } = await askJson(this.address, controllerPaths.sweeps, JoinedSweep, request);
-      if (sweepId !== null) return new RemoteSweep(this.address, sweepId);
+      if (sweepId !== null) return this.handle(sweepId, options);
       options.onStage?.("another process is planning this experiment");
-      await delay(500, undefined, options.signal ? { signal: options.signal } : {});
+      await delay(500, undefined, { signal: request.signal }).catch(() => {
+        request.signal.throwIfAborted();
+      });
     }
   }
 
-  async continue(sweepId: string, command: SweepCommand): Promise<SweepHandle> {
-    const sweep = new RemoteSweep(this.address, sweepId);
+  async continue(sweepId: string, command: SweepCommand, options: SweepOptions = {}): Promise<SweepHandle> {
+    const sweep = this.handle(sweepId, options);
     await sweep.send(command);
     return sweep;
   }
 
-  follow(sweepId: string): Promise<SweepHandle> {
-    return Promise.resolve(new RemoteSweep(this.address, sweepId));
+  async follow(sweepId: string, { signal }: CallOptions = {}): Promise<SweepHandle> {
+    const sweep = this.handle(sweepId, {});
+    await sweep.find(this.open(signal));
+    return sweep;
   }
 
-  async status(): Promise<SweepStatus[]> {
-    return (await this.state()).sweeps;
+  async status({ signal }: CallOptions = {}): Promise<SweepStatus[]> {
+    return (await this.state(signal)).sweeps;
   }
 
   /** Who answers; rejects with interrupted when nobody does. */
   state(signal?: AbortSignal): Promise<z.output<typeof ControllerState>> {
-    return askJson(this.address, controllerPaths.state, ControllerState, signal ? { signal } : {});
+    return askJson(this.address, controllerPaths.state, ControllerState, { signal: this.open(signal) });
   }
 
-  async results(sweepId: string): Promise<SweepResults> {
-    return SweepResults.parse(await (await ask(this.address, controllerPaths.results(sweepId))).json());
+  results(sweepId: string, { signal }: CallOptions = {}): Promise<SweepResults> {
+    return askJson(this.address, controllerPaths.results(sweepId), SweepResults, { signal: this.open(signal) });
+  }
+
+  async documents(sweepId: string, { signal }: CallOptions = {}): Promise<DocumentRow[]> {
+    const path = controllerPaths.documents(sweepId);
+    const lines = await askText(this.address, path, { signal: this.open(signal) });
+    return lines.split("\n").flatMap((line) => (line === "" ? [] : [decodeDocument(line)]));
   }
 
   generate(request: GenerateRequest, options: GenerateOptions = {}): AsyncIterable<GeneratedPiece> {
-    return remoteTexts(this.address, request, options);
+    return remoteTexts(this.address, request, { ...options, signal: this.open(options.signal) });
   }
 
   export(): Promise<Exported> {
@@ -88,7 +115,17 @@ export class RemoteLab implements Lab {
     return byItsFolder();
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    // holds nothing
+  /** Ends every request and follower; what the controller runs goes on. */
+  [Symbol.asyncDispose](): Promise<void> {
+    this.closed.abort(labClosed());
+    return Promise.resolve();
+  }
+
+  private handle(sweepId: string, { signal }: CallOptions): RemoteSweep {
+    return new RemoteSweep(this.address, sweepId, this.open(signal));
+  }
+
+  private open(signal: AbortSignal | undefined): AbortSignal {
+    return eitherSignal(this.closed.signal, signal);
   }
 }

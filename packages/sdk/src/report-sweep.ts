@@ -2,6 +2,7 @@ import type { SweepResults } from "@bora/contracts";
 import { writeWholeReport, type WrittenReport } from "@bora/report";
 import { readPlace, type SweepPlace } from "./read-sweep.js";
 
+/** Which files a report is made of, which could not be made and why, and the results they show. */
 export interface SweepReport extends Omit<WrittenReport, "findings"> {
   folder: string; // where the files are
   open: number; // trials that have not ended

@@ -1,7 +1,9 @@
-import { BoraError } from "@bora/contracts";
+import { BoraError, type SweepResults } from "@bora/contracts";
 import { runSweep, SweepControl, type SweepDeps, type SweepEnd, type SweepRequest } from "@bora/scheduler";
 import type { Store } from "@bora/store";
+import { untilAborted, type CallOptions } from "./abortable.js";
 import type { SweepCommand, SweepHandle, SweepOptions, SweepOutcome } from "./lab.js";
+import { resultOf } from "./result-of.js";
 import { sweepEvent, type SweepEvent } from "./sweep-event.js";
 
 /** Wakes every reader that waits for the next change. */
@@ -31,7 +33,7 @@ export class RunningSweep implements SweepHandle {
     deps: SweepDeps,
     request: SweepRequest,
     finish: (end: SweepEnd) => Promise<SweepOutcome>,
-    options: Pick<SweepOptions, "onNotice"> = {},
+    options: Pick<SweepOptions, "onNotice" | "signal"> = {},
   ) {
     this.sweepId = "plan" in request ? request.plan.sweepId : request.sweepId;
     this.store = deps.store;
@@ -39,9 +41,14 @@ export class RunningSweep implements SweepHandle {
       if (progress.kind === "event") this.bell.ring();
       else options.onNotice?.(progress);
     };
+    const drain = () => {
+      this.control.send({ verb: "drain" });
+    };
+    options.signal?.addEventListener("abort", drain, { once: true });
     this.end = runSweep(deps, { ...request, control: this.control, onProgress })
       .then(finish)
       .finally(() => {
+        options.signal?.removeEventListener("abort", drain);
         this.ended = true;
         this.bell.ring();
       });
@@ -49,22 +56,27 @@ export class RunningSweep implements SweepHandle {
   }
 
   /** Reads what is stored, so that nobody sees an event that could still be lost. */
-  async *events(afterPosition = 0): AsyncIterable<SweepEvent> {
+  async *events(afterPosition = 0, { signal }: CallOptions = {}): AsyncIterable<SweepEvent> {
     let position = afterPosition;
     for (;;) {
       const changed = this.bell.next();
       const last = this.ended;
       for await (const stored of this.store.read({ sweepId: this.sweepId, afterPosition: position })) {
+        signal?.throwIfAborted();
         position = stored.position;
         yield sweepEvent(stored);
       }
       if (last) return;
-      await changed;
+      await untilAborted(changed, signal);
     }
   }
 
-  outcome(): Promise<SweepOutcome> {
-    return this.end;
+  outcome({ signal }: CallOptions = {}): Promise<SweepOutcome> {
+    return untilAborted(this.end, signal);
+  }
+
+  async result(options?: CallOptions): Promise<SweepResults> {
+    return resultOf(await this.outcome(options));
   }
 
   send(command: SweepCommand): Promise<void> {
@@ -76,6 +88,10 @@ export class RunningSweep implements SweepHandle {
       );
     this.control.send(command);
     return Promise.resolve();
+  }
+
+  cancel(): Promise<void> {
+    return this.send({ verb: "cancel" });
   }
 
   abandon(): void {

@@ -3,10 +3,7 @@ import type { StoredEvent } from "@bora/store";
 import { z } from "zod";
 import { RunEvent, runEvent } from "./run-event.js";
 
-/**
- * One stored event as everybody outside the store sees it: programs, `--json` lines and server-sent events.
- * `position` is the commit order over the whole store and the id to resume from.
- */
+/** One stored event, as programs, `--json` lines and server-sent events carry it. @internal */
 export const SweepEvent = z.object({
   position: z.number(),
   at: z.number().describe("milliseconds since 1970, when it was stored"),
@@ -16,7 +13,12 @@ export const SweepEvent = z.object({
   attempt: z.number(),
   event: z.union([RunEvent, ControlEvent]),
 });
-export type SweepEvent = z.output<typeof SweepEvent>;
+/**
+ * One stored event as everybody outside the store sees it: `position` is the commit order over the whole store and the
+ * id to resume from, `at` milliseconds since 1970, `event` a trainer's or the controller's, told apart by `kind`.
+ */
+// eslint-disable-next-line @typescript-eslint/no-empty-object-type -- its name, in messages and pages
+export interface SweepEvent extends z.output<typeof SweepEvent> {}
 
 /** Throws api_mismatch for a trainer's event of a newer version. */
 export function sweepEvent(stored: StoredEvent): SweepEvent {

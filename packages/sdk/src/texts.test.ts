@@ -74,7 +74,15 @@ class FolderTrainer implements TextTrainer {
 let texts: FolderTrainer;
 
 const parts = () => ({
-  ...{ dir, clock: systemClock, freeMemoryBytes: () => Infinity, writeResults, leaseMs: 60_000, newId: randomUUID },
+  ...{
+    dir,
+    clock: systemClock,
+    freeMemoryBytes: () => Infinity,
+    maxTrainers: () => Promise.resolve(1),
+    writeResults,
+    leaseMs: 60_000,
+    newId: randomUUID,
+  },
   openReader: () => openStore({ dir, mode: "read" }),
   openWriter: () => openStore({ dir, mode: "write" }),
   placer: () => Promise.resolve(trainers.placer),

@@ -1,5 +1,6 @@
 import { BoraError, parseTau } from "@bora/contracts";
-import { controllerApi, openLab, type AdaptRequest, type FewShotRequest, type SeriesOptions } from "@bora/sdk";
+import { openLab, type AdaptRequest, type FewShotRequest, type SeriesOptions } from "@bora/sdk";
+import { controllerApi } from "@bora/sdk/controller";
 import type { ExitName } from "../exit-codes.js";
 import { dataFile, type DataOptions } from "../data-options.js";
 import { adaptationText, curvesText } from "../model-tables.js";
@@ -62,7 +63,7 @@ export async function adapt(sweepId: string, options: AdaptOptions, terminal: Te
     const request = curveRequest(sweepId, options);
     await using lab = await openLab({ dir });
     const work = (series: SeriesOptions) => lab.fewShotCurves(request, series);
-    return watchSeries(lab, where, terminal, work, ({ curves, folder }) => {
+    return await watchSeries(lab, where, terminal, work, ({ curves, folder }) => {
       const files = { "few-shot.json": "all numbers", "few-shot.svg": "the curves" };
       tell({ curves }, curvesText(curves), files, folder);
     });
@@ -70,7 +71,7 @@ export async function adapt(sweepId: string, options: AdaptOptions, terminal: Te
   const request = adaptRequest(sweepId, options, terminal);
   await using lab = await openLab({ dir });
   const work = (series: SeriesOptions) => lab.adapt(request, series);
-  return watchSeries(lab, where, terminal, work, ({ adaptation, folder }) => {
+  return await watchSeries(lab, where, terminal, work, ({ adaptation, folder }) => {
     const files = { "adapt.json": "all numbers", "adapter/": "the new adapter, in PEFT's format" };
     tell({ adaptation }, adaptationText(adaptation), files, folder);
   });

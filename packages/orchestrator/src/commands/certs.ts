@@ -1,5 +1,5 @@
 import { resolve } from "node:path";
-import { makeCertificates } from "@bora/sdk";
+import { makeCertificates } from "@bora/sdk/controller";
 import type { ExitName } from "../exit-codes.js";
 import type { Terminal } from "../terminal.js";
 

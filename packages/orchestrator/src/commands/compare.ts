@@ -1,6 +1,7 @@
 import { basename, join, resolve } from "node:path";
 import { formatTau } from "@bora/contracts";
-import { compareStoredSweeps, controllerApi, type SweepPlace } from "@bora/sdk";
+import { controllerApi } from "@bora/sdk/controller";
+import { compareStoredSweeps, type SweepPlace } from "@bora/sdk/report";
 import type { ExitName } from "../exit-codes.js";
 import { outFolder } from "../options.js";
 import type { ReportOptions } from "../program.js";

@@ -1,5 +1,6 @@
 import { BoraError } from "@bora/contracts";
-import { controllerApi, openLab, type EvaluateRequest } from "@bora/sdk";
+import { openLab, type EvaluateRequest } from "@bora/sdk";
+import { controllerApi } from "@bora/sdk/controller";
 import { dataFile, type DataOptions } from "../data-options.js";
 import type { ExitName } from "../exit-codes.js";
 import { evaluationText } from "../model-tables.js";
@@ -45,7 +46,7 @@ export async function evaluate(
   const json = options.json === true;
   const request = await requestOf(adapters, options, terminal);
   await using lab = await openLab({ dir });
-  return watchSeries(
+  return await watchSeries(
     lab,
     { dir, json },
     terminal,

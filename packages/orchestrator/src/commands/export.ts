@@ -1,6 +1,7 @@
 import { relative, resolve } from "node:path";
 import { BoraError, formatBytes, formatTau } from "@bora/contracts";
-import { controllerApi, openLab, type Exported, type ExportRequest } from "@bora/sdk";
+import { openLab, type Exported, type ExportRequest } from "@bora/sdk";
+import { controllerApi } from "@bora/sdk/controller";
 import type { ExitName } from "../exit-codes.js";
 import { listenForInterrupts } from "../interrupt.js";
 import { outFolder } from "../options.js";

@@ -1,5 +1,6 @@
 import { parseExperiment } from "@bora/contracts";
-import { packMemory, type Preview } from "@bora/sdk";
+import type { Preview } from "@bora/sdk";
+import { packMemory } from "@bora/sdk/controller";
 import { expect, test } from "vitest";
 import { inspected as tiny } from "../progress/sweep.fixture.js";
 import { previewText } from "./plan.js";

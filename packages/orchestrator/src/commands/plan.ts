@@ -124,7 +124,7 @@ export async function plan(options: ExperimentOptions, terminal: Terminal): Prom
   };
   const preview = await lab.plan(spec, { onStage });
   if (options.json === true) {
-    const { controllerApi } = await import("@bora/sdk");
+    const { controllerApi } = await import("@bora/sdk/controller");
     terminal.out(controllerApi.toJson(preview));
   } else terminal.out(previewText(preview, spec, terminal.columns));
   return "done";

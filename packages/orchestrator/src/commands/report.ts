@@ -1,7 +1,8 @@
 import { existsSync } from "node:fs";
 import { basename, dirname, isAbsolute, join, relative, resolve } from "node:path";
 import { BoraError } from "@bora/contracts";
-import { openLab, reportSweep, type SweepPlace } from "@bora/sdk";
+import { openLab } from "@bora/sdk";
+import { reportSweep, type SweepPlace } from "@bora/sdk/report";
 import type { ExitName } from "../exit-codes.js";
 import { outFolder } from "../options.js";
 import type { ReportOptions } from "../program.js";

@@ -1,4 +1,5 @@
-import { controllerApi, openLab } from "@bora/sdk";
+import { openLab } from "@bora/sdk";
+import { controllerApi } from "@bora/sdk/controller";
 import type { ExitName } from "../exit-codes.js";
 import { labFolder, type OutOptions } from "../options.js";
 import { filesText, resultsText } from "../summary.js";

@@ -9,7 +9,7 @@ export async function sweep(options: ExperimentOptions, terminal: Terminal): Pro
   const spec = await experimentOf(options, terminal);
   const folder = labFolder(options, terminal);
   await using lab = await openLab(folder);
-  return watch(lab, { dir: folder.dir, json: options.json === true }, terminal, (sweepOptions) =>
+  return await watch(lab, { dir: folder.dir, json: options.json === true }, terminal, (sweepOptions) =>
     lab.sweep(spec, sweepOptions),
   );
 }

@@ -29,7 +29,9 @@ export async function send(
   const sweep = await chooseSweep(lab, sweepId, dir);
   if (!sweep.live) {
     const wanted = command.verb === "cancel" ? "cancelled" : "done";
-    return watch(lab, { dir, json, wanted }, terminal, (started) => lab.continue(sweep.sweepId, command, started));
+    return await watch(lab, { dir, json, wanted }, terminal, (started) =>
+      lab.continue(sweep.sweepId, command, started),
+    );
   }
   await lab.continue(sweep.sweepId, command);
   const asked = { sweepId: sweep.sweepId, asked: command.verb };

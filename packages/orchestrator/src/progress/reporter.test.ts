@@ -1,4 +1,4 @@
-import { SweepEvent } from "@bora/sdk";
+import { SweepEvent } from "@bora/sdk/controller";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import { recordingTerminal } from "../terminal.fixture.js";

@@ -1,4 +1,5 @@
-import { encodeSweepEvent, type SweepEvent } from "@bora/sdk";
+import type { SweepEvent } from "@bora/sdk";
+import { encodeSweepEvent } from "@bora/sdk/controller";
 import type { Terminal } from "../terminal.js";
 import { eventLine } from "./lines.js";
 import { advance, noProgress, type Progress } from "./state.js";

@@ -1,5 +1,6 @@
 import { parseExperiment, type Inspected, type Plan, type Tau } from "@bora/contracts";
-import { packMemory, type SweepEvent } from "@bora/sdk";
+import type { SweepEvent } from "@bora/sdk";
+import { packMemory } from "@bora/sdk/controller";
 import { z } from "zod";
 
 type Body = SweepEvent["event"];

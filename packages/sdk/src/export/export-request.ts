@@ -14,6 +14,7 @@ export interface ExportRequest {
   force?: boolean; // replace an earlier export
 }
 
+/** One adapter of an export: whose it is, and its folder. */
 export interface ExportedAdapter {
   name: string; // unique in the export, safe in a shell
   task: string | null; // null: Theta
@@ -22,6 +23,7 @@ export interface ExportedAdapter {
   folder: string; // relative to the export's
 }
 
+/** What an export wrote: its folder, bytes in all, and its adapters. */
 export interface Exported {
   folder: string;
   bytes: number;

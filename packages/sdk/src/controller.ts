@@ -1,0 +1,11 @@
+// For the command line and the controller's server: what a lab says and hears, as text, and what the trainer needs.
+export { describeTrainer } from "./open-lab.js";
+export { makeCertificates } from "@bora/placement";
+export { findPython } from "./trainer-environment.js";
+export { SweepCommand, SweepOutcome, SweepStatus } from "./lab.js";
+export { SweepEvent, encodeSweepEvent, decodeSweepEvent } from "./sweep-event.js";
+export { GenerateRequest, GeneratedPiece, TextSource } from "./generate-request.js";
+export { chooseSources, type ChosenSources, type SourceChoice } from "./choose-sources.js";
+export { packMemory } from "@bora/scheduler";
+export { compareResults, type Comparison } from "./compare.js";
+export * as controllerApi from "./controller-api.js";
