@@ -94,7 +94,14 @@ export class InstantTrainers {
     const events = (this.runs.get(spec.runId) ?? []).filter(({ seq }) => seq < firstSeq);
     this.runs.set(spec.runId, events);
     const emit = (body: Body, trialId = "") => {
-      events.push({ runId: spec.runId, seq: events.length + 1, attempt, at: new Date(0), trialId, body });
+      events.push({
+        runId: spec.runId,
+        seq: (events.at(-1)?.seq ?? firstSeq - 1) + 1,
+        attempt,
+        at: new Date(0),
+        trialId,
+        body,
+      });
     };
     const execution = {
       dtype: this.script.bfloat16 === true ? wire.Dtype.BFLOAT16 : wire.Dtype.FLOAT32,
@@ -178,7 +185,7 @@ export class InstantTrainers {
 
   private renewed(runId: string): wire.RenewLeaseResponse {
     const state = this.held.has(runId) ? wire.RunState.TRAINING : wire.RunState.ENDED;
-    return { lastSeq: this.runs.get(runId)?.length ?? 0, step: 5, memoryBytes: 1n, state };
+    return { lastSeq: this.runs.get(runId)?.at(-1)?.seq ?? 0, step: 5, memoryBytes: 1n, state };
   }
 
   private cancel({ runId }: HeldAttempt): Promise<void> {
@@ -189,7 +196,7 @@ export class InstantTrainers {
 
   private async *events(runId: string, afterSeq: number, signal: AbortSignal): AsyncIterable<wire.Event> {
     for (let seq = afterSeq; !signal.aborted;) {
-      const next = this.runs.get(runId)?.[seq];
+      const next = this.runs.get(runId)?.find((event) => event.seq === seq + 1);
       if (next !== undefined) {
         seq += 1;
         yield next;
