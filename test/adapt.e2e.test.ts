@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Adaptation, Evaluation, FewShotCurves } from "@bora/contracts";
 import { parquetReadObjects } from "hyparquet";
@@ -36,6 +36,8 @@ describe("bora adapt", () => {
     "fits an unseen task under Theta beside base, Theta and scratch; killed, it goes on and gives the same",
     async () => {
       const args = ["adapt", sweep, "--task", "miner", "--documents", "4", "--tau", "1e3"];
+      const elsewhere = join(folder, "killed");
+      cpSync(out, elsewhere, { recursive: true });
       const first = await run(...args, "--out", out);
       expect(first.stdout + first.stderr).toContain("exit 0");
       const place = join(out, sweep, "adapt", "miner-4-tau-1e3");
@@ -46,8 +48,19 @@ describe("bora adapt", () => {
       const again = await run(...args, "--out", out);
       expect(again.stdout).toContain("finished before");
       expect(json(join(place, "adapt.json"))).toEqual(found);
+      const killed = [...args, "--out", elsewhere];
+      const { pid, ended } = await startUntil(killed, ({ kind }) => kind === "checkpoint_saved");
+      process.kill(pid, "SIGKILL");
+      await ended;
+      expect((await run(...killed)).exitCode).toBe(0);
+      const { models, differences, endings } = Adaptation.parse(
+        json(join(elsewhere, sweep, "adapt", "miner-4-tau-1e3", "adapt.json")),
+      );
+      expect({ models, differences, endings }).toEqual({
+        ...{ models: found.models, differences: found.differences, endings: found.endings },
+      });
     },
-    minutes(4),
+    minutes(6),
   );
 
   it(
@@ -162,7 +175,8 @@ describe("bora evaluate", () => {
       );
       process.kill(pid, "SIGINT");
       await ended;
-      const id = readdirSync(join(folder, "half")).find((name) => name.startsWith("half-")) ?? "";
+      const known = await run("status", "--out", join(folder, "half"), "--json");
+      const { sweepId: id } = JSON.parse(known.stdout) as { sweepId: string };
       const refused = await run("evaluate", "base", "--sweep", id, "--out", join(folder, "half"));
       expect(refused.stderr).toMatch(/error sweep_unfinished: .*0 of 1 trials are done/);
     },

@@ -1,4 +1,4 @@
-import { formatTau } from "@bora/contracts";
+import { formatTau, type ExperimentSpec } from "@bora/contracts";
 import { openStore } from "@bora/store";
 import { chooseTrials } from "./export/choose-adapters.js";
 import type { TextSource } from "./generate-request.js";
@@ -15,6 +15,7 @@ export interface SourceChoice {
 }
 
 export interface ChosenSources {
+  model: ExperimentSpec["model"]; // the sweep's base
   sources: { source: TextSource; label: string }[];
   leftOut: string[]; // tasks beyond the first few, when none was named
 }
@@ -50,7 +51,7 @@ export async function chooseSources(
         sources.push({ source: { at: "task", ...ids, task: slug }, label: `${name}, ${words}` });
     }
     for (const path of folders) sources.push({ source: { at: "folder", path }, label: path });
-    return { sources, leftOut: named.slice(shown.length).map(({ name }) => name) };
+    return { model: facts.experiment.model, sources, leftOut: named.slice(shown.length).map(({ name }) => name) };
   } finally {
     await (await store.catch(() => null))?.[Symbol.asyncDispose]();
   }

@@ -31,14 +31,17 @@ export const checkOf = (tau: number): wire.Float32Check => ({
   largestRelativeDifference: 0.125,
 });
 
-/** Of two tasks, not in the order of the data. */
-const distancesJson = JSON.stringify({
-  ...{ tasks: ["juliet", "romeo"], factors: [0.5, 0.25], changes: [0.2, 0.1], priorMean: 2 },
-  gram: [
-    [0.04, -0.01],
-    [-0.01, 0.01],
-  ],
-});
+/** Tasks not in the order of the data; the last is nearest to Theta. */
+function distancesOf(tasks: readonly string[]): string {
+  const named = tasks.toSorted();
+  const left = named.map((_, index) => (named.length - index) / (2 * named.length));
+  return JSON.stringify({
+    ...{ tasks: named, factors: left, changes: left.map((one) => 0.4 * one), priorMean: 2 },
+    gram: left.map((one, row) => left.map((other, column) => (row === column ? 0.16 : -0.04) * one * other)),
+  });
+}
+
+const slugOf = (task: string): string => task.toLowerCase().replace(/[^a-z0-9]+/g, "-");
 
 /** A trainer that has trained as soon as it starts; it counts what it was asked. */
 export class InstantTrainers {
@@ -164,8 +167,8 @@ export class InstantTrainers {
     const entry = ({ path, size, sha256 }: wire.Artifact) => ({ path, size: Number(size), sha256 });
     const documents = entry(this.write(`${folder}/documents.jsonl`, `${lines.join("\n")}\n`));
     const distances =
-      folder === "base" ? {} : { distances: entry(this.write(`${folder}/distances.json`, distancesJson)) };
-    const slugs = models.includes("task") ? [...tasks, "prior-mean"] : [];
+      folder === "base" ? {} : { distances: entry(this.write(`${folder}/distances.json`, distancesOf(tasks))) };
+    const slugs = models.includes("task") ? [...tasks.map(slugOf), "prior-mean"] : [];
     const adapters = slugs.map((slug) => {
       const file = this.write(`${folder}/adapters/${slug}/adapter_model.safetensors`, slug);
       return [slug, [entry(file)]] as const;

@@ -87,6 +87,7 @@ const parts = () => ({
   openWriter: () => openStore({ dir, mode: "write" }),
   placer: () => Promise.resolve(trainers.placer),
   connectTrainer: () => trainers.connect(),
+  maxTrainers: () => Promise.resolve(1),
   connectTextTrainer: () => Promise.resolve(texts),
 });
 
@@ -200,6 +201,11 @@ describe("the choice of sources", () => {
       `${tasks[0]}, tau 1`,
       "/a",
     ]);
+  });
+
+  test("comes with the sweep's base, so that the base alone can be asked", async () => {
+    const { model, sources } = await chooseSources({ dir }, sweepId, { base: true });
+    expect(await said({ ...asked(sources.map(({ source }) => source)), model })).toEqual(["base (end)"]);
   });
 
   test("of a tau that is not there lists those that are", async () => {

@@ -58,11 +58,12 @@ export async function generate(
   using _signals = listenForInterrupts({ onFirst: leave, onSecond: leave });
   await using lab = await openLab({ dir });
   const sweep = await chooseSweep(lab, sweepId, dir);
-  const { sources, leftOut } = await chooseSources({ dir }, sweep.sweepId, choiceOf(options, terminal));
+  const { model, sources, leftOut } = await chooseSources({ dir }, sweep.sweepId, choiceOf(options, terminal));
   if (leftOut.length > 0 && options.json !== true)
     terminal.err(`${leftOut.length} tasks are left out; --task names others: ${leftOut.slice(0, 10).join(", ")}`);
   const { seed, maxTokens, temperature, topP, topK } = options;
-  const request = { sources: sources.map(({ source }) => source), prompt, seed, maxTokens, temperature, topP, topK };
+  const draws = { prompt, seed, maxTokens, temperature, topP, topK };
+  const request = { model, sources: sources.map(({ source }) => source), ...draws };
   const labels = sources.map(({ label }) => label);
   const view = await openView(labels, prompt, options.json === true, terminal);
   try {
