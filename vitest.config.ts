@@ -15,6 +15,7 @@ export default defineConfig({
     include: ["**/*.test.ts"],
     exclude: ["**/node_modules/**", "**/dist/**"],
     pool: "forks", // zeromq's sockets do not survive worker threads
-    testTimeout: 20_000,
+    testTimeout: 60_000, // these end a test that hangs; on a loaded machine honest ones take many times their usual
+    hookTimeout: 60_000,
   },
 });

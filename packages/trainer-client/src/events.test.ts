@@ -57,6 +57,11 @@ describe("events", () => {
     await trainer.renew({ runId, attempt: 1 }, 60_000, 0, none);
   };
   const reads = () => script.calls.filter((call) => call.startsWith("readEvents"));
+  /** The reader has changed from the log to the live source (its second read), and frames reach it. */
+  const listening = async () => {
+    while (reads().length < 2) await soon();
+    await script.subscribed();
+  };
 
   it("come whole and in order while 30 % of the frames are dropped and others repeated or swapped", async () => {
     await script.openPublisher();
@@ -64,7 +69,7 @@ describe("events", () => {
     await open();
     const seqs: number[] = [];
     const telling = (async () => {
-      while (reads().length < 2) await soon(); // the second read means that the subscription stands
+      await listening();
       for (const n of upTo(1999)) {
         await script.say(step(n));
         if (n % 10 === 0) await soon();
@@ -84,8 +89,7 @@ describe("events", () => {
     await open();
     const seqs: number[] = [];
     const telling = (async () => {
-      while (reads().length < 2) await soon();
-      for (let turn = 0; turn < 200; turn += 1) await soon(); // the subscription itself reaches the publisher
+      await listening();
       for (const n of upTo(299)) await script.say(step(n));
       await script.say(done);
     })();
@@ -116,7 +120,7 @@ describe("events", () => {
     await open();
     const seqs: number[] = [];
     const telling = (async () => {
-      while (reads().length < 2) await soon();
+      await listening();
       for (const n of upTo(10)) await script.say(step(n));
       script.closePublisher();
       for (const n of upTo(9)) await script.say(step(10 + n));
@@ -150,7 +154,7 @@ describe("events", () => {
     await open();
     const events: wire.Event[] = [];
     const telling = (async () => {
-      while (reads().length < 2) await soon();
+      await listening();
       await script.publish(Buffer.from([255, 255, 255]));
       await script.say(step(1));
       await script.say(done);
@@ -182,7 +186,7 @@ describe("events", () => {
     const reading = (async () => {
       for await (const { seq } of trainer.events(runId, 0, none)) expect(seq).toBe(1);
     })();
-    while (reads().length < 2) await soon();
+    await listening();
     await script.say(step(1));
     script.events.push({ ...(script.events[0] as wire.Event), seq: 3 });
     await script.say(step(4)); // numbered 3 by its place in the log

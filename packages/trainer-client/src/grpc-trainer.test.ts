@@ -24,7 +24,7 @@ describe("a trainer over gRPC", () => {
   beforeEach(async () => {
     script = new ScriptedTrainer();
     address = await script.listen();
-    trainer = await openTrainer({ address, token }, none, { backoffMs: 5, chunkMs: 50 });
+    trainer = await openTrainer({ address, token }, none, { backoffMs: 5 });
   });
   afterEach(async () => {
     await trainer[Symbol.asyncDispose]();
@@ -156,7 +156,8 @@ describe("a trainer over gRPC", () => {
 
     it("gives a silent transfer up as trainer_lost", async () => {
       script.before = (call) => (call === "readArtifact" ? new Promise(() => undefined) : undefined);
-      await expect(trainer.fetch(runId, artifact, to, none)).rejects.toMatchObject({ code: "trainer_lost" });
+      await using impatient = await openTrainer({ address, token }, none, { backoffMs: 5, chunkMs: 50 });
+      await expect(impatient.fetch(runId, artifact, to, none)).rejects.toMatchObject({ code: "trainer_lost" });
     });
   });
 });

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { EventEmitter, once } from "node:events";
 import { createServer, ServerError, Status, type CallContext, type Server } from "nice-grpc";
 import { ErrorInfo, errorDetailsServerMiddleware, RichServerError } from "nice-grpc-error-details";
-import { curveKeyPair, Publisher } from "zeromq";
+import { curveKeyPair, XPublisher } from "zeromq";
 
 export const token = "0123456789abcdef";
 export const runId = "6f1c2f0e-8f5e-4b5e-9a55-000000000001";
@@ -18,7 +18,8 @@ export class ScriptedTrainer implements Disposable {
   readonly calls: string[] = [];
   readonly offsets: bigint[] = [];
   readonly #keys = curveKeyPair();
-  #publisher: Publisher | null = null;
+  #publisher: XPublisher | null = null;
+  #subscriptions = 0;
   #server: Server | null = null;
   readonly #log = new EventEmitter();
   apiVersion = "1.3";
@@ -40,14 +41,29 @@ export class ScriptedTrainer implements Disposable {
   }
 
   async openPublisher(): Promise<void> {
-    this.#publisher = new Publisher({
+    const publisher = new XPublisher({
       curveServer: true,
       curvePublicKey: this.#keys.publicKey,
       curveSecretKey: this.#keys.secretKey,
       linger: 0,
     });
-    await this.#publisher.bind("tcp://127.0.0.1:*");
-    this.endpoint = this.#publisher.lastEndpoint ?? "";
+    await publisher.bind("tcp://127.0.0.1:*");
+    this.endpoint = publisher.lastEndpoint ?? "";
+    this.#publisher = publisher;
+    void this.#countSubscriptions(publisher);
+  }
+
+  /** When somebody's subscription has arrived here: frames sent before are lost, which a test must not leave to chance. */
+  async subscribed(): Promise<void> {
+    while (this.#subscriptions === 0) await once(this.#log, "subscribed");
+  }
+
+  async #countSubscriptions(publisher: XPublisher): Promise<void> {
+    for await (const [frame] of publisher) {
+      if (frame?.[0] !== 1) continue; // XPUB hands over 1 + topic for a subscription, 0 + topic for its end
+      this.#subscriptions += 1;
+      this.#log.emit("subscribed");
+    }
   }
 
   closePublisher(): void {

@@ -56,13 +56,13 @@ def test_only_the_admitted_key_hears_anything_and_an_adopter_brings_its_own(trai
     stranger = Subscriber(trainer, zmq.curve_keypair())
     early = Subscriber(trainer, adopter)
     known = Subscriber(trainer, first)
-    assert known.next(5_000) is not None
+    assert known.next(30_000) is not None
     assert stranger.next(500) is None and early.next(100) is None
     early.socket.close()
     answer = trainer.call("RenewLease", run_id=run.run_id, attempt=1, lease_ms=60_000, subscriber_key=adopter[0])
     assert answer.state == trainer_pb2.RUN_STATE_TRAINING
     adopted = Subscriber(trainer, adopter)
-    assert adopted.next(5_000) is not None
+    assert adopted.next(30_000) is not None
     for subscriber in (stranger, known, adopted):
         subscriber.socket.close()
 
