@@ -16,10 +16,16 @@ import { findPython } from "./trainer-environment.js";
 const defaultLeaseMs = 60_000;
 
 /** A folder of sweeps on this machine, or the address of a running controller. */
-export type LabOptions = { dir: string; leaseMs?: number } | { url: string; token: string };
+export type LabOptions = LocalOptions | { url: string; token: string };
+
+export interface LocalOptions {
+  dir: string;
+  leaseMs?: number; // 60 000
+  connectTrainer?: ConnectTrainer; // for trainers that are reached through a tunnel
+}
 
 /** What loads when it is needed: looking at a finished sweep starts no process and loads no network code. */
-const connectTrainer: ConnectTrainer = async (address, signal) =>
+const dial: ConnectTrainer = async (address, signal) =>
   (await import("@bora/trainer-client")).connectTrainer(address, signal);
 
 async function openPlacer(dir: string): Promise<Placer> {
@@ -28,7 +34,7 @@ async function openPlacer(dir: string): Promise<Placer> {
 }
 
 /** The composition root: the one place that knows which store, placement and trainer a lab is made of. */
-function localParts(dir: string, leaseMs: number): LabParts {
+function localParts({ dir, leaseMs = defaultLeaseMs, connectTrainer = dial }: LocalOptions): LabParts {
   let placer: Promise<Placer> | null = null;
   return {
     dir,
@@ -50,11 +56,10 @@ function localParts(dir: string, leaseMs: number): LabParts {
  */
 export function openLab(options: LabOptions): Promise<Lab> {
   if ("url" in options) return Promise.resolve(new RemoteLab(options));
-  const { dir, leaseMs = defaultLeaseMs } = options;
-  return Promise.resolve(new FolderLab(dir, new LocalLab(localParts(dir, leaseMs))));
+  return Promise.resolve(new FolderLab(options.dir, new LocalLab(localParts(options))));
 }
 
 /** Starts a trainer, asks what it is and what it runs on, and ends it. */
 export function describeTrainer({ dir }: { dir: string }, signal: AbortSignal): Promise<wire.DescribeResponse> {
-  return withTrainer(localParts(dir, defaultLeaseMs), signal, (trainer) => trainer.describe(signal));
+  return withTrainer(localParts({ dir }), signal, (trainer) => trainer.describe(signal));
 }

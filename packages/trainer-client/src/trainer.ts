@@ -3,6 +3,8 @@ import type { Inspected, RunBase, wire } from "@bora/contracts";
 export interface TrainerAddress {
   address: string; // host:port of the gRPC server
   token: string;
+  /** Where a host:port of the trainer is reached from here, through a tunnel or a proxy; itself when left out. */
+  route?: (target: string) => Promise<string>;
 }
 
 export interface StartAttempt {
