@@ -43,7 +43,7 @@ function differences(expected: ReadonlyMap<string, string>, found: ReadonlyMap<s
 /** Records of an event file: u32 length, u32 crc32, Event; little-endian. */
 function* recordsOf(file: string): Generator<wire.Event> {
   const bytes = readFileSync(file);
-  for (let at = 0; at + 8 <= bytes.length; ) {
+  for (let at = 0; at + 8 <= bytes.length;) {
     const end = at + 8 + bytes.readUInt32LE(at);
     if (end > bytes.length) return;
     yield wire.Event.decode(bytes.subarray(at + 8, end));

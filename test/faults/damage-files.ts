@@ -30,7 +30,12 @@ export async function corruptCheckpoint(trial: Trial): Promise<number> {
   await downAt(trial, "checkpoint_saved", trial.random.whole(2, 5));
   let done = 0;
   for (const folder of runFolders(trial.out).map((run) => join(run, "checkpoints"))) {
-    const newest = existsSync(folder) ? readdirSync(folder).filter((name) => /^step-/.test(name)).sort().at(-1) : undefined;
+    const newest = existsSync(folder)
+      ? readdirSync(folder)
+          .filter((name) => /^step-/.test(name))
+          .sort()
+          .at(-1)
+      : undefined;
     if (newest === undefined) continue;
     const file = trial.random.pick(["state.safetensors", "state.json", "files.json"]);
     trial.note(`damage ${newest}/${file}`);

@@ -43,10 +43,14 @@ export function table({ entries, skipped }: Ledger): string {
   const head = ["fault", "sweeps", "times", "results changed", "events lost", "orphans", "leases held", "store faults"];
   const rows = Object.entries(entries).map(([name, entry]) => [
     name,
-    ...[entry.sweeps, Math.round(entry.times), entry.changed, entry.lost, entry.orphans, entry.leases, entry.store].map(String),
+    ...[entry.sweeps, Math.round(entry.times), entry.changed, entry.lost, entry.orphans, entry.leases, entry.store].map(
+      String,
+    ),
   ]);
   const left = Object.entries(skipped).map(([name, why]) => `Not done here: ${name} (${why}).`);
-  const lines = [head, head.map((_, column) => (column === 0 ? "---" : "---:")), ...rows].map((row) => `| ${row.join(" | ")} |`);
+  const lines = [head, head.map((_, column) => (column === 0 ? "---" : "---:")), ...rows].map(
+    (row) => `| ${row.join(" | ")} |`,
+  );
   return [...lines, ...(left.length > 0 ? ["", ...left] : [])].join("\n");
 }
 

@@ -64,7 +64,7 @@ function add(ledger: Ledger, name: string, entry: Entry): void {
 const sweepsOf = (ledger: Ledger, { name }: Fault): number => ledger.entries[name]?.sweeps ?? 0;
 
 async function runAll(bench: Bench, ledger: Ledger): Promise<void> {
-  const chosen = faults.filter(({ name }) => name.includes(values.only ?? ""));
+  const chosen = faults.filter(({ name }) => new RegExp(values.only ?? "").test(name));
   const wanted = (fault: Fault) => Number(values.times ?? (values.long === true ? fault.long : fault.short));
   for (let number = 0; performance.now() < deadline; number += 1) {
     const due = chosen.filter((fault) => !(fault.name in ledger.skipped) && sweepsOf(ledger, fault) < wanted(fault));
@@ -88,7 +88,10 @@ async function runAll(bench: Bench, ledger: Ledger): Promise<void> {
 /** A report that .ci/count-tests.mjs reads as it reads vitest's. */
 function report({ entries, skipped }: Ledger): { passed: number; failed: number; skipped: number } {
   const assertions = [
-    ...Object.entries(entries).map(([fullName, entry]) => ({ fullName, status: harm(entry) === 0 ? "passed" : "failed" })),
+    ...Object.entries(entries).map(([fullName, entry]) => ({
+      fullName,
+      status: harm(entry) === 0 ? "passed" : "failed",
+    })),
     ...Object.entries(skipped).map(([name, why]) => ({ fullName: `${name} (skipped: ${why})`, status: "skipped" })),
   ];
   const of = (status: string) => assertions.filter((one) => one.status === status).length;

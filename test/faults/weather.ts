@@ -15,7 +15,7 @@ const greetingBytes = 64;
 /** Passes on what a ZeroMQ publisher sends, but for whole messages that chance drops (ZMTP 3 frames under CURVE). */
 class LossyFrames {
   private rest = Buffer.alloc(0);
-  private greeted = false;
+  private greeting = greetingBytes; // still to pass: both sides wait for parts of each other's
   private dropping = false;
   dropped = 0;
 
@@ -26,11 +26,8 @@ class LossyFrames {
 
   pass(bytes: Buffer): Buffer {
     this.rest = Buffer.concat([this.rest, bytes]);
-    const out: Buffer[] = [];
-    if (!this.greeted && this.rest.length >= greetingBytes) {
-      out.push(this.take(greetingBytes));
-      this.greeted = true;
-    }
+    const out = [this.take(Math.min(this.greeting, this.rest.length))];
+    this.greeting -= out[0]?.length ?? 0;
     for (let frame = this.nextFrame(); frame !== null; frame = this.nextFrame()) if (this.keeps(frame)) out.push(frame);
     return Buffer.concat(out);
   }
@@ -45,7 +42,7 @@ class LossyFrames {
   }
 
   private nextFrame(): Buffer | null {
-    if (!this.greeted || this.rest.length < 2) return null;
+    if (this.greeting > 0 || this.rest.length < 2) return null;
     const long = ((this.rest[0] ?? 0) & 2) !== 0;
     if (long && this.rest.length < 9) return null;
     const size = long ? 9 + Number(this.rest.readBigUInt64BE(1)) : 2 + (this.rest[1] ?? 0);
@@ -108,9 +105,11 @@ class Proxy {
       this.dropped += (lossy?.dropped ?? 0) - before;
     });
     for (const socket of [near, far])
-      socket.on("error", () => undefined).on("close", () => {
-        if (!pair.dead) end();
-      });
+      socket
+        .on("error", () => undefined)
+        .on("close", () => {
+          if (!pair.dead) end();
+        });
   }
 }
 
@@ -154,11 +153,14 @@ export class Sky {
   private later(kind: "stalls" | "resets" | "halfOpen"): void {
     const plan = this.weather[kind];
     if (plan === undefined || this.did[kind] >= plan.times) return;
-    setTimeout(() => {
-      void this.strike(kind).then(() => {
-        this.later(kind);
-      });
-    }, this.random.between(0, plan.every)).unref();
+    setTimeout(
+      () => {
+        void this.strike(kind).then(() => {
+          this.later(kind);
+        });
+      },
+      this.random.between(0, plan.every),
+    ).unref();
   }
 
   private async strike(kind: "stalls" | "resets" | "halfOpen"): Promise<void> {
@@ -169,9 +171,9 @@ export class Sky {
     console.log(JSON.stringify({ event: { kind: `weather_${kind}`, connections: pairs.length } }));
     if (kind === "resets") for (const { near } of pairs) near.resetAndDestroy();
     if (kind === "stalls") {
-      for (const { near, far } of pairs) (near.pause(), far.pause());
+      for (const socket of pairs.flatMap(({ near, far }) => [near, far])) socket.pause();
       await new Promise((resolve) => setTimeout(resolve, this.weather.stalls?.last));
-      for (const { near, far } of pairs) (near.resume(), far.resume());
+      for (const socket of pairs.flatMap(({ near, far }) => [near, far])) socket.resume();
     }
     if (kind === "halfOpen") {
       for (const pair of pairs) pair.dead = true;

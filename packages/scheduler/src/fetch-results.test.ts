@@ -59,22 +59,24 @@ describe("result files", () => {
     expect(readFileSync(join(dirname(adapter()), "adapter_config.json"), "utf8")).toContain(trialId);
   });
 
-  it("that are missing on the trainer's side pause the sweep with artifact_corrupt, after 3 tries", async () => {
+  it("that are gone on the trainer's side leave the trial without a result, after 3 tries; a retry trains it", async () => {
     await untilTrialDone();
     const folder = [...world.folders.values()][0];
     const path = `trials/${trialId}/adapters/romeo/adapter_model.safetensors`;
-    const kept = folder?.files.get(path);
     folder?.files.delete(path);
     const notices: string[] = [];
     const { outcome, state } = await run({
       ...sweep,
       onProgress: (progress) => progress.kind === "notice" && notices.push(progress.code),
     });
-    expect(outcome).toBe("stopped");
-    expect(state.pausedBy).toMatchObject({ code: "artifact_corrupt" });
+    expect(outcome).toBe("failed");
+    expect(state.trials[trialId]).toMatchObject({
+      state: { at: "metrics_missing" },
+      failure: { code: "artifact_corrupt", hint: expect.stringContaining("bora retry --missing") },
+    });
     expect(notices).toEqual(["artifact_corrupt", "artifact_corrupt", "artifact_corrupt"]);
-    if (kept) folder?.files.set(path, kept);
-    expect((await run()).outcome).toBe("done");
+    expect((await run({ ...sweep, requeue: { by: "missing" } })).outcome).toBe("done");
+    expect(world.starts.map(({ attempt }) => attempt)).toEqual([1, 1]); // a run of its own
   });
 
   it("cannot leave the sweep's folder: a manifest that names another place is refused", async () => {
@@ -85,8 +87,8 @@ describe("result files", () => {
     const manifest = JSON.stringify({ documents: artifactJson(documents), adapters: { "../../elsewhere": [] } });
     folder.files.set(`trials/${trialId}/manifest.json`, Buffer.from(manifest));
     const { outcome, state } = await run();
-    expect(outcome).toBe("stopped");
-    expect(state.pausedBy?.code).toBe("artifact_corrupt");
+    expect(outcome).toBe("failed");
+    expect(state.trials[trialId]?.state.at).toBe("metrics_missing");
   });
 });
 

@@ -26,6 +26,7 @@ import type { RequeueSelection } from "./retry-selection.js";
 import { applyVerb, type SweepControl } from "./sweep-control.js";
 import type { SweepOutcome, SweepState } from "./sweep-state.js";
 import { TrainerPool } from "./trainer-pool.js";
+import { roomIn, waitForRoom } from "./wait-for-room.js";
 
 /** A new sweep, or one that the store already holds (then its stored plan counts). */
 export type SweepRequest = ({ plan: Plan; experiment: ExperimentSpec; inspected: Inspected } | { sweepId: string }) & {
@@ -60,6 +61,8 @@ const withDefaults = (deps: SweepDeps): Required<SweepDeps> => ({
   maxTrainers: 1,
   newRunId: randomUUID,
   storePatienceMs: 300_000,
+  diskPatienceMs: 12 * 3_600_000,
+  roomIn,
   ...deps,
 });
 
@@ -153,6 +156,8 @@ class SweepLoop implements Loop {
         return this.attempts.get(command.runId)?.stop(command.mode);
       case "fetch":
         return this.spawn(command.key, () => fetchResults(this, command.trialId, command.runId));
+      case "wait for room":
+        return this.spawn(command.key, () => this.waitForRoom());
       case "launch":
         if (this.inFlight.has(command.key) || this.launching >= this.deps.maxTrainers) return;
         this.launching += 1;
@@ -164,6 +169,16 @@ class SweepLoop implements Loop {
       default:
         return command satisfies never;
     }
+  }
+
+  /** Goes on when files can be written again; the pause's own code tells a person meanwhile what it waits for. */
+  private async waitForRoom(): Promise<void> {
+    const { clock, out, diskPatienceMs, roomIn: look } = this.deps;
+    const room = await waitForRoom(clock, () => look(out), diskPatienceMs, this.signal);
+    await this.record(({ phase }) => {
+      if (phase.at !== "paused" || phase.code !== "disk_full") return [];
+      return [room ? { kind: "resumed" } : { kind: "sweep_ended", outcome: "stopped" }];
+    });
   }
 
   /** Runs a task beside the loop, once at a time for each key. */
@@ -260,7 +275,7 @@ class SweepLoop implements Loop {
 
   /** While the store refuses to write nothing is sent to any trainer; when it never works again the loop ends. */
   private async appendWithPatience(events: readonly NewEvent[]): Promise<StoredEvent[]> {
-    const { store, clock, storePatienceMs } = this.deps;
+    const { store, clock, storePatienceMs, diskPatienceMs } = this.deps;
     for (;;) {
       try {
         const stored = await store.append(events);
@@ -272,7 +287,8 @@ class SweepLoop implements Loop {
         this.blockedLastMs = clock.monotonicMs();
         if (this.blockedSinceMs === null) this.notice(error);
         this.blockedSinceMs ??= this.blockedLastMs;
-        if (this.blockedMs() >= storePatienceMs) throw error;
+        if (this.blockedMs() >= (error.code === "disk_full" ? diskPatienceMs : storePatienceMs)) throw error;
+        if (this.abandoned) throw error; // a person does not want to wait
         await clock.sleep(storeRetryMs, this.signal);
       }
     }

@@ -9,6 +9,7 @@ import argparse
 import errno
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -24,6 +25,7 @@ from bora_trainer import frames
 from bora_trainer.errors import TrainerError, is_out_of_memory
 
 Stop = Callable[[], bool]
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # a disk that became read-only takes as little as a full one
 DOMAINS = {
     "user": event_pb2.DOMAIN_USER,
     "oom": event_pb2.DOMAIN_OOM,
@@ -39,6 +41,7 @@ class Job:
     kind: str
     run_folder: str = ""
     resume_step: int = 0
+    attempt: int = 0
 
     def to_json(self) -> bytes:
         return json.dumps(asdict(self)).encode()
@@ -51,6 +54,7 @@ def train(job: Job, request: bytes, stop: Stop) -> Iterator[Message]:
     """Events of one attempt at a RunSpec; see train.py."""
     from bora_trainer import device
     from bora_trainer.data import load_dataset
+    from bora_trainer.fence import Fence
     from bora_trainer.model_files import cache_folder
     from bora_trainer.models import load_model, load_tokenizer, model_facts
     from bora_trainer.spec import RunSpec
@@ -73,7 +77,9 @@ def train(job: Job, request: bytes, stop: Stop) -> Iterator[Message]:
     loaded = load_model(spec.model, device.torch_dtype(execution.dtype), execution.device)
     spec = replace(spec, execution=execution)
     folder = StateFolder.from_environment(cache_folder() / "hidden-states")
-    yield from train_run(spec, loaded, dataset, Path(job.run_folder), job.resume_step, stop, folder)
+    run_folder = Path(job.run_folder)
+    fence = Fence(run_folder, job.attempt)
+    yield from train_run(spec, loaded, dataset, run_folder, job.resume_step, stop, folder, fence)
 
 
 def inspect(job: Job, request: bytes, stop: Stop) -> Iterator[Message]:
@@ -122,9 +128,17 @@ def as_trainer_error(error: Exception) -> TrainerError:
     text = f"{type(error).__name__}: {error}"[:4096]
     if is_out_of_memory(error):
         return TrainerError("out_of_memory", text, "lower adapter.rank, data.maxTokens or the size of a pack", "oom")
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if _errno_of(error) in DISK_FULL:
         return TrainerError("disk_full", text, "free space under the run root", "controller")
     return TrainerError("internal", text, "the traceback is in child.log in the run's folder", "infra")
+
+
+def _errno_of(error: Exception) -> int | None:
+    """Of an OSError, or as safetensors, which is written in Rust, tells it in words."""
+    if isinstance(error, OSError):
+        return error.errno
+    said = re.search(r"\(os error (\d+)\)", str(error))
+    return int(said[1]) if said else None
 
 
 def failure_of(error: TrainerError) -> event_pb2.Failure:
