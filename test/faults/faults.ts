@@ -1,5 +1,6 @@
 import type { Trial } from "./trial.js";
 import { corruptCheckpoint, truncateArtifact, truncateEventLog } from "./damage-files.js";
+import { databaseRestarts } from "./database.js";
 import { fullDisk, readOnlyDisk } from "./disks.js";
 import type { Weather } from "./weather.js";
 
@@ -141,4 +142,5 @@ export const faults: readonly Fault[] = [
   { ...{ name: "two orchestrators on one store", short: 1, long: 10 }, inflict: twoOrchestrators },
   fullDisk,
   readOnlyDisk,
+  databaseRestarts,
 ];

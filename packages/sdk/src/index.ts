@@ -13,3 +13,4 @@ export { SweepEvent, encodeSweepEvent, decodeSweepEvent } from "./sweep-event.js
 export { packMemory } from "@bora/scheduler";
 export { compareResults, type Comparison } from "./compare.js";
 export * as controllerApi from "./controller-api.js";
+export { storeLocation } from "./store-location.js";

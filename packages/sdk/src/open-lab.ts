@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { wire } from "@bora/contracts";
 import type { Placer } from "@bora/placement";
@@ -10,6 +11,7 @@ import { withTrainer } from "./inspect.js";
 import type { LabParts } from "./lab-parts.js";
 import type { Lab } from "./lab.js";
 import { LocalLab } from "./local-lab.js";
+import { storeLocation } from "./store-location.js";
 import { RemoteLab } from "./remote-lab.js";
 import { findPython } from "./trainer-environment.js";
 
@@ -38,8 +40,12 @@ function localParts({ dir, leaseMs = defaultLeaseMs, connectTrainer = dial }: Lo
   let placer: Promise<Placer> | null = null;
   return {
     dir,
-    openReader: () => openStore({ dir, mode: "read" }),
-    openWriter: () => openStore({ dir, mode: "write" }),
+    openReader: async () => openStore({ ...storeLocation(dir), mode: "read" }),
+    openWriter: async () => {
+      const store = await openStore({ ...storeLocation(dir), mode: "write" });
+      await mkdir(dir, { recursive: true }); // a database brings no folder
+      return store;
+    },
     placer: () => (placer ??= openPlacer(dir)),
     connectTrainer,
     clock: systemClock,

@@ -1,8 +1,11 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { BoraError } from "@bora/contracts";
 import { runSweep, SweepControl, type SweepDeps, type SweepEnd, type SweepRequest } from "@bora/scheduler";
 import type { Store } from "@bora/store";
 import type { SweepCommand, SweepHandle, SweepOptions, SweepOutcome } from "./lab.js";
 import { sweepEvent, type SweepEvent } from "./sweep-event.js";
+
+const readAgainMs = 1_000;
 
 /** Wakes every reader that waits for the next change. */
 class Bell {
@@ -54,9 +57,15 @@ export class RunningSweep implements SweepHandle {
     for (;;) {
       const changed = this.bell.next();
       const last = this.ended;
-      for await (const stored of this.store.read({ sweepId: this.sweepId, afterPosition: position })) {
-        position = stored.position;
-        yield sweepEvent(stored);
+      try {
+        for await (const stored of this.store.read({ sweepId: this.sweepId, afterPosition: position })) {
+          position = stored.position;
+          yield sweepEvent(stored);
+        }
+      } catch (thrown) {
+        if (last || !(thrown instanceof BoraError) || thrown.code !== "store_unavailable") throw thrown;
+        await delay(readAgainMs); // the loop waits for its database too, and says so
+        continue;
       }
       if (last) return;
       await changed;
