@@ -46,6 +46,8 @@ test("the surface: commands, arguments, options", () => {
       "drain | [sweep] | --out <folder> | --json",
       "cancel | [sweep] | --out <folder> | --json",
       "retry | [trials...] | --out <folder> | --json | --sweep <id> | --failed | --lost | --missing | --code <code>",
+      "gc | --out <folder> | --json | --dry-run",
+      "backup | [file] | --out <folder> | --json",
       "doctor | --spec <file> | --taus <list> | --set <path=value> | --out <folder> | --json",
     ]
   `);

@@ -9,7 +9,7 @@ const probeBytes = 16 * 2 ** 20; // not so little that the first event would fil
 
 /** Null when a file of 16 MiB can be written and synced there; otherwise why not. */
 export async function roomIn(folder: string): Promise<BoraError | null> {
-  const probe = join(folder, `.room-${process.pid}`);
+  const probe = join(folder, ".room");
   try {
     const file = await open(probe, "w");
     try {

@@ -1,4 +1,5 @@
-export { openLab, describeTrainer, type LabOptions } from "./open-lab.js";
+export { openLab, describeTrainer, clean, backup, check, type LabOptions } from "./open-lab.js";
+export { type GarbageItem } from "./collect-garbage.js";
 export { findPython } from "./trainer-environment.js";
 export {
   SweepCommand,
@@ -13,4 +14,3 @@ export { SweepEvent, encodeSweepEvent, decodeSweepEvent } from "./sweep-event.js
 export { packMemory } from "@bora/scheduler";
 export { compareResults, type Comparison } from "./compare.js";
 export * as controllerApi from "./controller-api.js";
-export { storeLocation } from "./store-location.js";

@@ -4,8 +4,9 @@ import { join } from "node:path";
 import type { wire } from "@bora/contracts";
 import type { Placer } from "@bora/placement";
 import { systemClock } from "@bora/scheduler";
-import { openStore } from "@bora/store";
+import { backupStore, checkStore, openStore, type StoreCheck } from "@bora/store";
 import type { ConnectTrainer } from "@bora/trainer-client";
+import { collectGarbage, type GarbageItem } from "./collect-garbage.js";
 import { FolderLab } from "./folder-lab.js";
 import { withTrainer } from "./inspect.js";
 import type { LabParts } from "./lab-parts.js";
@@ -68,4 +69,19 @@ export function openLab(options: LabOptions): Promise<Lab> {
 /** Starts a trainer, asks what it is and what it runs on, and ends it. */
 export function describeTrainer({ dir }: { dir: string }, signal: AbortSignal): Promise<wire.DescribeResponse> {
   return withTrainer(localParts({ dir }), signal, (trainer) => trainer.describe(signal));
+}
+
+/** Removes what trainers left in a folder and no sweep needs; with `dryRun` only tells. Throws store_busy. */
+export async function clean({ dir, dryRun }: { dir: string; dryRun: boolean }): Promise<GarbageItem[]> {
+  return collectGarbage(dir, dryRun, await openPlacer(dir));
+}
+
+/** Copies a folder's store into a file while its controller works. Throws usage, disk_full, store_unavailable. */
+export async function backup({ dir, to }: { dir: string; to: string }): Promise<number> {
+  return backupStore(storeLocation(dir), to);
+}
+
+/** Reads a folder's whole store and says what is wrong with it. */
+export async function check({ dir }: { dir: string }): Promise<StoreCheck> {
+  return checkStore(storeLocation(dir));
 }

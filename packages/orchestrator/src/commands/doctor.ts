@@ -2,7 +2,7 @@ import { statfs } from "node:fs/promises";
 import { createServer } from "node:net";
 import { dirname } from "node:path";
 import { formatBytes, toBoraError, wire } from "@bora/contracts";
-import { describeTrainer, findPython, openLab } from "@bora/sdk";
+import { check, describeTrainer, findPython, openLab } from "@bora/sdk";
 import type { ExitName } from "../exit-codes.js";
 import { experimentOf, outFolder, type ExperimentOptions } from "../options.js";
 import { short } from "../progress/words.js";
@@ -83,11 +83,17 @@ async function checkTrainer(dir: string): Promise<Finding[]> {
   ];
 }
 
+const restore = "put a backup in its place (bora backup makes them), or sweep into another folder with --out";
+
 async function checkStore(dir: string): Promise<Finding[]> {
   await using lab = await openLab({ dir });
   const sweeps = await lab.status();
   const live = sweeps.find((sweep) => sweep.live);
-  return [ok("store", `${dir}: ${sweeps.length} sweeps${live === undefined ? "" : `, ${live.sweepId} at work`}`)];
+  const { events, problems } = await check({ dir });
+  const [first] = problems;
+  if (first !== undefined) return [{ check: "store", verdict: "problem", found: first, todo: restore }];
+  const work = live === undefined ? "" : `, ${live.sweepId} at work`;
+  return [ok("store", `${dir}: ${sweeps.length} sweeps, ${events} events, all whole${work}`)];
 }
 
 async function checkExperiment(options: ExperimentOptions, dir: string, terminal: Terminal): Promise<Finding[]> {
