@@ -183,6 +183,17 @@ describe("a fault of the machine", () => {
     ]);
   });
 
+  it("twice in a row on one trainer ends that trainer too: its breaker", async () => {
+    begin({
+      trials: anyTrial,
+      failure: (_, attempt) => (attempt < 3 ? failure("child_killed", wire.Domain.INFRA) : null),
+    });
+    const { outcome } = await run(onePack());
+    expect(outcome).toBe("done");
+    expect(world.starts.map(({ attempt }) => attempt)).toEqual([1, 2, 3]);
+    expect(world.processes.map(({ trainerId }) => trainerId.slice(-2))).toEqual(["t1", "t2"]);
+  });
+
   it("of the device ends the trainer too, so that the next attempt has a fresh process", async () => {
     begin({
       trials: anyTrial,

@@ -1,4 +1,12 @@
-import { BoraError, parseExperiment, runBase, type ControlEvent, type wire } from "@bora/contracts";
+import {
+  BoraError,
+  errorDomains,
+  isErrorCode,
+  parseExperiment,
+  runBase,
+  type ControlEvent,
+  type wire,
+} from "@bora/contracts";
 import type { Trainer } from "@bora/trainer-client";
 import { Attempt, type HeldLease } from "./attempt.js";
 import { isLive } from "./evolve-trainer.js";
@@ -130,10 +138,12 @@ export async function supervise(loop: Loop, attempts: Attempts, trainer: Trainer
   }
 }
 
-/** Stores what follows from a lost attempt; the trainer is free for the next one, or gone. */
+/** Stores what follows from a lost attempt; the trainer is free for the next one, or gone (its breaker: two in a row). */
 async function afterwards(loop: Loop, held: HeldLease, failure: Failure | null, endedBy: string | null): Promise<void> {
   const { runId, trainerId, attempt } = held;
-  if (endedBy !== null && endsTrainer.has(endedBy)) await loop.pool.discard(trainerId);
+  const machineFailed = endedBy !== null && isErrorCode(endedBy) && errorDomains[endedBy] === "infra";
+  const tooOften = loop.pool.count(trainerId, machineFailed);
+  if (tooOften || (endedBy !== null && endsTrainer.has(endedBy))) await loop.pool.discard(trainerId);
   else loop.pool.free(trainerId);
   if (failure === null) return;
   await loop.record((state, nowMs) => {

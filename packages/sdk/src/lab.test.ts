@@ -191,7 +191,7 @@ describe("stopping", () => {
     const handle = await lab.sweep(experiment());
     for await (const { event } of handle.events()) if (event.kind === "checkpoint_saved") handle.abandon();
     expect(await handle.outcome()).toMatchObject({ outcome: "interrupted" });
-    expect((await lab.status())[0]?.trials).toEqual({ running: 3 });
+    expect((await lab.status())[0]?.trials).toEqual({ "left off": 3 }); // nobody renews their lease
   });
 
   test("while planning, nothing is trained and the error is the signal's", async () => {

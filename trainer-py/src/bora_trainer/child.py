@@ -52,6 +52,20 @@ Work = Callable[[Job, bytes, Stop], Iterator[Message]]
 
 def train(job: Job, request: bytes, stop: Stop) -> Iterator[Message]:
     """Events of one attempt at a RunSpec; see train.py."""
+    try:
+        yield from _train(job, request, stop)
+    except TrainerError as error:
+        raise of_attempt(job.attempt, error) from error
+
+
+def of_attempt(attempt: int, error: TrainerError) -> TrainerError:
+    """An error as it counts for an attempt: what the first one could do and a later one cannot, its machine lacks."""
+    if attempt < 2 or error.code != "engine_unsupported":
+        return error
+    return TrainerError(error.code, error.message, "give this machine what the first attempt's has", "infra")
+
+
+def _train(job: Job, request: bytes, stop: Stop) -> Iterator[Message]:
     from bora_trainer import device
     from bora_trainer.data import load_dataset
     from bora_trainer.fence import Fence
