@@ -33,6 +33,7 @@ async function disturb(bench: Bench, fault: Fault, number: number): Promise<Entr
   try {
     trial.begin();
     entry.times = await fault.inflict(trial);
+    if (entry.times === 0) return { ...nothing }; // the sweep ended before: it tested nothing, and is not counted
     Object.assign(entry, counts(await inspectDamage(bench, out, trial.store), trial.log));
   } catch (error) {
     entry.failed = 1;
@@ -63,6 +64,9 @@ function add(ledger: Ledger, name: string, entry: Entry): void {
 /** Done so often already, in this slice and earlier ones. */
 const sweepsOf = (ledger: Ledger, { name }: Fault): number => ledger.entries[name]?.sweeps ?? 0;
 
+const idle = new Map<string, number>(); // sweeps of a fault that came too late to disturb them
+const mostIdle = 3;
+
 async function runAll(bench: Bench, ledger: Ledger): Promise<void> {
   const chosen = faults.filter(({ name }) => new RegExp(values.only ?? "").test(name));
   const wanted = (fault: Fault) => Number(values.times ?? (values.long === true ? fault.long : fault.short));
@@ -77,6 +81,8 @@ async function runAll(bench: Bench, ledger: Ledger): Promise<void> {
       continue;
     }
     const entry = await disturb(bench, fault, number);
+    if (entry.sweeps === 0) idle.set(fault.name, (idle.get(fault.name) ?? 0) + 1);
+    if ((idle.get(fault.name) ?? 0) > mostIdle) entry.failed = entry.sweeps = 1;
     add(ledger, fault.name, entry);
     console.log(
       `${harm(entry) === 0 ? "ok  " : "FAIL"} ${fault.name}: ${Math.round(entry.times)} in ${entry.seconds.toFixed(0)} s (seed ${seed}, trial ${number})`,

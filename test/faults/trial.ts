@@ -5,7 +5,7 @@ import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import type { StoreLocation } from "@bora/store";
-import { bora, environment, type Bench } from "./bench.js";
+import { bora, environment, root, type Bench } from "./bench.js";
 import { processesOf, signal } from "./processes.js";
 import type { Random } from "./random.js";
 import type { Weather } from "./weather.js";
@@ -169,7 +169,7 @@ export class Trial {
     const store = this.store.variable === undefined ? {} : { BORA_STORE: this.store.variable };
     this.note(`start ${args.slice(0, 3).join(" ")}`);
     const child = spawn("node", args, {
-      cwd: this.bench.folder,
+      cwd: root,
       stdio: ["ignore", "pipe", "pipe"],
       env: { ...environment, ...store },
     });
