@@ -248,6 +248,13 @@ describe("a silent trainer", () => {
     expect(world.starts.at(-1)?.resumeStep).toBeGreaterThan(50);
   });
 
+  it("keeps a lease that is shorter than the usual time between renewals", async () => {
+    begin({ trials: () => ({ doneAt: 60 }) });
+    const { outcome } = await world.clock.result(runSweep({ ...world.controller().deps, leaseMs: 6_000 }, onePack()));
+    expect(outcome).toBe("done");
+    expect(world.starts).toHaveLength(1);
+  });
+
   it("for less than its lease costs nothing", async () => {
     begin({ trials: () => ({ doneAt: 60 }) });
     const done = runSweep(world.controller().deps, onePack());
