@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { openStore } from "@bora/store";
 import type { Random } from "./random.js";
 import type { Trial } from "./trial.js";
 
@@ -60,17 +61,24 @@ export async function truncateEventLog(trial: Trial): Promise<number> {
   return done;
 }
 
-/** What an orchestrator that died had fetched, in part, is cut short; the trainer still has the whole. */
+async function hasEnded(trial: Trial): Promise<boolean> {
+  await using store = await openStore({ ...trial.store, mode: "read" });
+  for await (const { body, sweepId } of store.read({}))
+    if (sweepId.startsWith("tiny-") && body.stream === "control" && body.event.kind === "sweep_ended") return true;
+  return false;
+}
+
+/** A file that an orchestrator which died had fetched, or was fetching, is cut short; the trainer still has the whole. */
 export async function truncateArtifact(trial: Trial): Promise<number> {
-  await downAt(trial, "trial_done", 1);
-  let done = 0;
-  for (const entry of readdirSync(trial.out, { recursive: true, withFileTypes: true })) {
-    const file = join(entry.parentPath, entry.name);
-    if (!entry.isFile() || !file.includes("/tiny-") || file.includes("/trainer/")) continue;
-    truncateSync(file, trial.random.whole(0, Math.max(0, readFileSync(file).length - 1)));
-    trial.note(`truncate ${file}`);
-    done += 1;
-  }
+  if (!(await downAt(trial, "artifacts_fetched", trial.random.whole(1, 3)))) return 0;
+  const entries = readdirSync(trial.out, { recursive: true, withFileTypes: true });
+  const files = entries
+    .filter((entry) => entry.isFile() && entry.parentPath.includes("/tiny-") && !entry.parentPath.includes("/trainer"))
+    .map((entry) => join(entry.parentPath, entry.name));
+  if (files.length === 0 || (await hasEnded(trial))) return 0;
+  const file = trial.random.pick(files);
+  truncateSync(file, trial.random.whole(0, Math.max(0, readFileSync(file).length - 1)));
+  trial.note(`truncate ${file}`);
   await trial.finish();
-  return done;
+  return 1;
 }

@@ -225,13 +225,14 @@ function fetched(state: SweepState, { trialId, runId }: Of<"artifacts_fetched">)
 
 /** Done needs the numbers and their files: a trial whose files nobody has is one without a result, for `retry --missing`. */
 function resultsLost(state: SweepState, { trialId, runId, kind: _, ...failure }: Of<"results_lost">): SweepState {
-  if (trialId === null) return state.base?.runId === runId && !state.base.fetched ? { ...state, base: null } : state;
+  if (trialId === null) return state.base?.runId === runId ? { ...state, base: null } : state;
   const trial = state.trials[trialId];
-  if (trial?.state.at !== "done" || trial.fetched || trial.runId !== runId) return state;
+  if (trial?.state.at !== "done" || trial.runId !== runId) return state;
   const lastSeq = state.runs[runId]?.lastSeq ?? 0;
   const missing: TrialRecord = {
     ...trial,
     ...{ state: { at: "metrics_missing", runId, lastSeq }, outcome: null, manifest: null, adoptedFrom: null, failure },
+    fetched: false,
   };
   return countEnded(
     withTrials(state, [trialId], () => missing),

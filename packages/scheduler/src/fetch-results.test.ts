@@ -79,6 +79,51 @@ describe("result files", () => {
     expect(world.starts.map(({ attempt }) => attempt)).toEqual([1, 1]); // a run of its own
   });
 
+  describe("that were fetched before the controller died", () => {
+    const two = request({ taus: [0, 1], maxTrials: 2 });
+    const [first = ""] = two.plan.trials.map(({ id }) => id);
+    const documents = () => join(world.out, two.plan.sweepId, "trials", first, "documents.jsonl");
+    /** Kills the controller when the first trial's files are here, while the second still trains. */
+    async function untilFetched(): Promise<void> {
+      world.script = { trials: (id) => ({ doneAt: id === first ? 4 : 12 }) };
+      const controller = world.controller();
+      let fetched = false;
+      const onProgress = (progress: SweepProgress) => {
+        if (progress.kind !== "event" || progress.state.trials[first]?.fetched !== true) return;
+        fetched = true;
+        controller.crash();
+      };
+      void runSweep(controller.deps, { ...two, onProgress });
+      await world.clock.until(() => fetched);
+    }
+
+    it.each([
+      ["cut short", "x"],
+      ["changed in place", null],
+    ])("and %s meanwhile are fetched again", async (_, content) => {
+      await untilFetched();
+      const whole = readFileSync(documents(), "utf8");
+      writeFileSync(documents(), content ?? whole.replace("nats", "NATS"));
+      const notices: string[] = [];
+      const { outcome } = await run({
+        ...two,
+        onProgress: (progress) => progress.kind === "notice" && notices.push(progress.code),
+      });
+      expect(outcome).toBe("done");
+      expect(notices).toEqual(["artifact_corrupt"]);
+      expect(readFileSync(documents(), "utf8")).toBe(whole);
+    });
+
+    it("and are lost on both sides leave the trial without a result", async () => {
+      await untilFetched();
+      rmSync(documents());
+      [...world.folders.values()][0]?.files.delete(`trials/${first}/documents.jsonl`);
+      const { outcome, state } = await run(two);
+      expect(outcome).toBe("failed");
+      expect(state.trials[first]).toMatchObject({ state: { at: "metrics_missing" }, fetched: false });
+    });
+  });
+
   it("cannot leave the sweep's folder: a manifest that names another place is refused", async () => {
     await untilTrialDone();
     const folder = [...world.folders.values()][0];

@@ -21,6 +21,7 @@ import { Inbox, type Message } from "./inbox.js";
 import { launch, type Attempts } from "./launch.js";
 import { asFailure, type Loop, type SweepDeps } from "./loop.js";
 import { adoptions, opening } from "./open-sweep.js";
+import { mendResults } from "./mend-results.js";
 import { judge } from "./retry-policy.js";
 import type { RequeueSelection } from "./retry-selection.js";
 import { applyVerb, type SweepControl } from "./sweep-control.js";
@@ -121,7 +122,9 @@ class SweepLoop implements Loop {
       void this.record((state) => applyVerb(state, verb));
     });
     this.spawn("take over", async () => {
-      for (const following of await takeOver(this, this.attempts)) this.spawn("adopted", () => following);
+      const adopted = await takeOver(this, this.attempts);
+      adopted.forEach((following, index) => this.spawn(`adopted ${index}`, () => following));
+      await mendResults(this);
     });
   }
 
