@@ -69,6 +69,18 @@ export const fullDisk: Fault = {
   inflict: fillWhileItRuns,
 };
 
+/** Processes that were killed hold their files until the kernel has taken them down. */
+async function remountReadOnly(disk: string, trial: Trial): Promise<void> {
+  for (let tries = 1; ; tries += 1)
+    try {
+      execFileSync("mount", ["-o", "remount,ro", disk], { stdio: "ignore" });
+      return;
+    } catch (error) {
+      if (tries === 50) throw error;
+      await trial.wait(200);
+    }
+}
+
 /** A disk that became read-only between two starts: one plain refusal, and the same command goes on when it can write. */
 async function readOnly(trial: Trial): Promise<number> {
   const first = trial.sweep();
@@ -76,7 +88,7 @@ async function readOnly(trial: Trial): Promise<number> {
   trial.powerCut();
   await first.ended;
   const disk = join(trial.out, "..");
-  execFileSync("mount", ["-o", "remount,ro", disk]);
+  await remountReadOnly(disk, trial);
   const refused = trial.bora("sweep", "--spec", trial.bench.spec, "--out", trial.out, "--json");
   const code = await trial.endOf(refused).finally(() => {
     execFileSync("mount", ["-o", "remount,rw", disk]);
