@@ -66,6 +66,12 @@ export const ControlEvent = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("trials_cancelled"), trialIds }),
   z.object({ kind: z.literal("artifacts_fetched"), trialId: z.string().nullable(), runId: z.string() }), // null: the base model's
   z.object({
+    kind: z.literal("results_lost"), // of a trial that was done, or the base model's (null): nobody has its files whole
+    trialId: z.string().nullable(),
+    runId: z.string(),
+    ...failure,
+  }),
+  z.object({
     kind: z.literal("sweep_ended"),
     outcome: z.enum(["done", "failed", "stopped", "interrupted", "cancelled"]),
   }),

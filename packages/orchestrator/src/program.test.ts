@@ -53,6 +53,8 @@ test("the surface: commands, arguments, options", () => {
       "certs | --to <folder> | --host <name> | --days <number> | --json",
       "generate | [sweep] | --out <folder> | --trainers <file> | --json | --task <name> | --tau <tau> | --trial <id> | --prior-mean | --base | --adapter <folder> | --prompt <text> | --prompt-file <file> | --seed <n> | --max-tokens <n> | --temperature <t> | --top-p <p> | --top-k <k>",
       "export | [sweep] | --out <folder> | --trainers <file> | --json | --task <name> | --tau <tau> | --trial <id> | --prior-mean | --to <folder> | --format <format> | --dtype <dtype> | --license <id> | --force",
+      "gc | --out <folder> | --trainers <file> | --json | --dry-run",
+      "backup | [file] | --out <folder> | --trainers <file> | --json",
       "doctor | --spec <file> | --taus <list> | --set <path=value> | --out <folder> | --trainers <file> | --json",
     ]
   `);

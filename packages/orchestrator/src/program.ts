@@ -155,6 +155,19 @@ function addSetUp(program: Command, terminal: Terminal, done: Done): void {
     });
 }
 
+function addUpkeep(program: Command, terminal: Terminal, done: Done): void {
+  withOut(program.command("gc").description("remove what trainers left and no sweep needs"))
+    .option("--dry-run", "only say what would go")
+    .action(async (options: OutOptions & { dryRun?: boolean }) => {
+      done(await (await import("./commands/gc.js")).gc(options, terminal));
+    });
+  withOut(program.command("backup <file>").description("copy the store into a file, while a sweep runs too")).action(
+    async (file: string, options: OutOptions) => {
+      done(await (await import("./commands/backup.js")).backup(file, options, terminal));
+    },
+  );
+}
+
 /** The command line's surface; commands load when they are called, so that the program starts quickly. */
 export function buildProgram(terminal: Terminal, done: Done): Command {
   const program = new Command("bora")
@@ -178,6 +191,7 @@ export function buildProgram(terminal: Terminal, done: Done): Command {
   addVerbs(program, terminal, done);
   addSetUp(program, terminal, done);
   addTextCommands(program, terminal, done);
+  addUpkeep(program, terminal, done);
   withExperiment(program.command("doctor").description("check what a sweep needs, and say what to do")).action(
     async (options: ExperimentOptions) => {
       done(await (await import("./commands/doctor.js")).doctor(options, terminal));

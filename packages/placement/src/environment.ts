@@ -6,7 +6,7 @@ const NAMES = new Set(
   ).split(" "),
 );
 const PREFIXES = /^(BORA|CUDA|NVIDIA|OMP|MKL|KMP|GOMP|TORCH|PYTORCH|HF|TRANSFORMERS)_/;
-const SECRET = /(TOKEN|KEY|SECRET|PASSWORD|POSTGRES|URL)$/;
+const SECRET = /(TOKEN|KEY|SECRET|PASSWORD|POSTGRES|STORE|URL)$/;
 
 /** Tells a trainer's processes from all others, whatever process group they are in: each inherits it. */
 export const FOLDER_VARIABLE = "BORA_TRAINER_FOLDER";

@@ -213,6 +213,7 @@ describe.skipIf(process.platform !== "linux")("local placer (Linux)", () => {
       HF_TOKEN: "s",
       AWS_SECRET: "s",
       BORA_CACHE: "/c",
+      BORA_STORE: "postgres://bora:s@db/bora",
       GLIBC_TUNABLES: "glibc.malloc.hugetlb=0", // the trainer adds its own to it
     };
     await (await placerOf({ environment })).place(request, signal);

@@ -5,6 +5,7 @@ import { asFailure, type Loop } from "./loop.js";
 import type { Failure } from "./sweep-state.js";
 
 export const renewEveryMs = 10_000;
+const renewalsALease = 3; // where it is shorter: one may be late or lost
 const suspectAfterMs = 30_000;
 const lapseMarginMs = 15_000; // beyond the lease, before another attempt may begin
 const followAgainMs = 1_000;
@@ -87,7 +88,8 @@ export class Attempt {
     const woken = new AbortController();
     const poked = new Promise<void>((resolve) => (this.poke = resolve));
     const signal = AbortSignal.any([this.signal, woken.signal]);
-    const slept = this.loop.deps.clock.sleep(renewEveryMs, signal).catch((error: unknown) => {
+    const everyMs = Math.min(renewEveryMs, this.lease.leaseMs / renewalsALease);
+    const slept = this.loop.deps.clock.sleep(everyMs, signal).catch((error: unknown) => {
       if (!woken.signal.aborted) throw error;
     });
     await Promise.race([slept, poked]);

@@ -1,7 +1,7 @@
 import type { ControlEvent, Pack } from "@bora/contracts";
 import { isOpen } from "./evolve-control.js";
 import { isLive } from "./evolve-trainer.js";
-import { breakerReason, judge, openTrials } from "./retry-policy.js";
+import { breakerReason, isDue, judge, openTrials } from "./retry-policy.js";
 import type { RunRecord, SweepOutcome, SweepState, TrialRecord } from "./sweep-state.js";
 
 /** What the loop does next. All of them may be repeated: each names what it is about. */
@@ -9,7 +9,8 @@ export type Command =
   | { do: "record"; events: ControlEvent[] }
   | { do: "launch"; key: string; runId: string | null; trialIds: readonly string[] } // null: a new run
   | { do: "stop"; key: string; runId: string; attempt: number; mode: "drain" | "kill" }
-  | { do: "fetch"; key: string; trialId: string | null; runId: string }; // null: the base model's
+  | { do: "fetch"; key: string; trialId: string | null; runId: string } // null: the base model's
+  | { do: "wait for room"; key: string };
 
 export interface DecisionLimits {
   maxTrainers: number; // at work at once
@@ -34,17 +35,25 @@ export function decide(state: SweepState, nowMs: number, limits: DecisionLimits)
     const events = rule(state, nowMs);
     if (events.length > 0) return [{ do: "record", events }];
   }
-  return [...stops(state), ...(stoppedBySelf(state) ? [] : unfetched(state)), ...launches(state, nowMs, limits)];
+  const waiting: Command[] = waitsForRoom(state) ? [{ do: "wait for room", key: "wait for room" }] : [];
+  return [
+    ...[...stops(state), ...waiting],
+    ...(stoppedBySelf(state) ? [] : unfetched(state)),
+    ...launches(state, nowMs, limits),
+  ];
 }
 
 /** Paused by a fault or a breaker, not by a person: nothing new is begun, and the sweep ends when its runs have. */
 const stoppedBySelf = ({ phase }: SweepState): boolean => phase.at === "paused" && phase.code !== "user";
 
+/** A full disk is the one fault that mends itself, or somebody in the morning: the sweep stays and looks again. */
+const waitsForRoom = ({ phase }: SweepState): boolean => phase.at === "paused" && phase.code === "disk_full";
+
 /** When the passing of time alone will call for something; Infinity when it never will. */
 export function nextWakeMs(state: SweepState, nowMs: number): number {
   const waiting = runs(state).filter((run) => goesOn(state, run));
   const times = waiting.map(({ phase }) => (phase.at === "waiting" ? phase.retryAtMs : Infinity));
-  return Math.min(Infinity, ...times.filter((time) => time > nowMs));
+  return Math.min(Infinity, ...times.filter((time) => !isDue(time, nowMs)));
 }
 
 const runs = (state: SweepState): RunRecord[] => Object.values(state.runs);
@@ -89,7 +98,7 @@ const goesOn = (state: SweepState, run: RunRecord): boolean =>
 
 function endSweep(state: SweepState): ControlEvent[] {
   const { phase } = state;
-  if (runs(state).some(isLive) || (phase.at === "paused" && phase.code === "user")) return [];
+  if (runs(state).some(isLive) || (phase.at === "paused" && phase.code === "user") || waitsForRoom(state)) return [];
   const missing = unfetched(state).length > 0;
   if (missing && !stoppedBySelf(state)) return [];
   const unfinished = missing || trials(state).some(isOpen) || runs(state).some((run) => goesOn(state, run));
@@ -131,7 +140,7 @@ function launches(state: SweepState, nowMs: number, { maxTrainers }: DecisionLim
   if (state.phase.at !== "running") return [];
   const free = maxTrainers - runs(state).filter(isLive).length;
   const resumed = runs(state)
-    .filter((run) => goesOn(state, run) && run.phase.at === "waiting" && run.phase.retryAtMs <= nowMs)
+    .filter((run) => goesOn(state, run) && run.phase.at === "waiting" && isDue(run.phase.retryAtMs, nowMs))
     .map<Command>(({ runId, trialIds }) => ({ do: "launch", key: runId, runId, trialIds }));
   const fresh = freshPacks(state).map<Command>(({ id, trialIds }) => ({
     do: "launch",

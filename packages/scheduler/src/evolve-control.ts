@@ -33,6 +33,8 @@ export function applyControlEvent(state: SweepState, event: ControlEvent, record
       );
     case "artifacts_fetched":
       return fetched(state, event);
+    case "results_lost":
+      return resultsLost(state, event);
     default:
       return applyPhase(state, event);
   }
@@ -225,4 +227,21 @@ function fetched(state: SweepState, { trialId, runId }: Of<"artifacts_fetched">)
   if (trialId !== null) return withTrials(state, [trialId], (trial) => ({ ...trial, fetched: true }));
   const manifest = state.base?.runId === runId ? state.base.manifest : null;
   return { ...state, base: { runId, manifest, fetched: true } };
+}
+
+/** Done needs the numbers and their files: a trial whose files nobody has is one without a result, for `retry --missing`. */
+function resultsLost(state: SweepState, { trialId, runId, kind: _, ...failure }: Of<"results_lost">): SweepState {
+  if (trialId === null) return state.base?.runId === runId ? { ...state, base: null } : state;
+  const trial = state.trials[trialId];
+  if (trial?.state.at !== "done" || trial.runId !== runId) return state;
+  const lastSeq = state.runs[runId]?.lastSeq ?? 0;
+  const missing: TrialRecord = {
+    ...trial,
+    ...{ state: { at: "metrics_missing", runId, lastSeq }, outcome: null, manifest: null, adoptedFrom: null, failure },
+    fetched: false,
+  };
+  return countEnded(
+    withTrials(state, [trialId], () => missing),
+    ["metrics_missing"],
+  );
 }

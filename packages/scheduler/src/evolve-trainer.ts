@@ -112,7 +112,8 @@ function lowestByTask(before: TrialRecord["taskBest"], { step, tasks }: wire.Eva
 function trialDone(state: SweepState, run: RunRecord, trialId: string, done: wire.TrialDone): SweepState {
   const trial = state.trials[trialId];
   const nllPerToken = done.validationNatsPerToken;
-  if (trial === undefined || !unsettled(run, trial) || !Number.isFinite(nllPerToken)) return state;
+  if (trial === undefined || !unsettled(run, trial)) return state;
+  if (!Number.isFinite(nllPerToken) || done.manifest === undefined) return state; // done needs the number and the files
   const ended = done.ended === wire.Ended.LIMIT ? "limit" : "validation";
   const float32Check = checkOf(done.float32Check);
   const outcome: TrialOutcome = { steps: done.steps, bestStep: done.bestStep, ended, nllPerToken, float32Check };

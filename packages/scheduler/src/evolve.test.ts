@@ -150,6 +150,7 @@ describe("the table of operations.md, section 2", () => {
       bestStep: 2,
       ended: wire.Ended.LIMIT,
       validationNatsPerToken: 3,
+      manifest: { path: "trials/x/manifest.json", size: 1n, sha256: "0" },
       float32Check: { natsPerToken: 3.5, float32NatsPerToken: 3.25, largestRelativeDifference: 0.125 },
     });
     told({ $case: "trialDone", trialDone: done }, trial);
@@ -165,7 +166,8 @@ describe("the table of operations.md, section 2", () => {
 
   it("a result that is not a number is none", () => {
     running();
-    told({ $case: "trialDone", trialDone: wire.TrialDone.fromPartial({ validationNatsPerToken: NaN }) }, trial);
+    for (const half of [{ validationNatsPerToken: NaN, manifest: { path: "m" } }, { validationNatsPerToken: 3 }])
+      told({ $case: "trialDone", trialDone: wire.TrialDone.fromPartial(half) }, trial); // no number, no files
     expect(at()?.at).toBe("running");
   });
 

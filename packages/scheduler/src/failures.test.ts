@@ -2,8 +2,9 @@ import { BoraError, wire, type ControlEvent } from "@bora/contracts";
 import { afterEach, describe, expect, it } from "vitest";
 import { request } from "./experiment.fixture.js";
 import { packMemory } from "./memory.js";
-import { runSweep, type SweepProgress } from "./run-sweep.js";
+import { runSweep, type SweepEnd, type SweepProgress } from "./run-sweep.js";
 import { failure } from "./simulated-run.fixture.js";
+import { SweepControl } from "./sweep-control.js";
 import { anyTrial, World, type ControllerOptions } from "./world.fixture.js";
 
 let world: World;
@@ -182,6 +183,17 @@ describe("a fault of the machine", () => {
     ]);
   });
 
+  it("twice in a row on one trainer ends that trainer too: its breaker", async () => {
+    begin({
+      trials: anyTrial,
+      failure: (_, attempt) => (attempt < 3 ? failure("child_killed", wire.Domain.INFRA) : null),
+    });
+    const { outcome } = await run(onePack());
+    expect(outcome).toBe("done");
+    expect(world.starts.map(({ attempt }) => attempt)).toEqual([1, 2, 3]);
+    expect(world.processes.map(({ trainerId }) => trainerId.slice(-2))).toEqual(["t1", "t2"]);
+  });
+
   it("of the device ends the trainer too, so that the next attempt has a fresh process", async () => {
     begin({
       trials: anyTrial,
@@ -234,6 +246,13 @@ describe("a silent trainer", () => {
     expect(outcome).toBe("done");
     expect(world.starts.map(({ attempt }) => attempt)).toEqual([1, 2]);
     expect(world.starts.at(-1)?.resumeStep).toBeGreaterThan(50);
+  });
+
+  it("keeps a lease that is shorter than the usual time between renewals", async () => {
+    begin({ trials: () => ({ doneAt: 60 }) });
+    const { outcome } = await world.clock.result(runSweep({ ...world.controller().deps, leaseMs: 6_000 }, onePack()));
+    expect(outcome).toBe("done");
+    expect(world.starts).toHaveLength(1);
   });
 
   it("for less than its lease costs nothing", async () => {
@@ -309,11 +328,26 @@ describe("a disk that is full", () => {
     expect(Object.values(state.trials).map(({ attempts }) => attempts)).toEqual([0, 0, 0, 0]);
   });
 
+  it("lets a person leave who does not want to wait", async () => {
+    begin({ trials: () => ({ doneAt: 12 }) });
+    let full = false;
+    const control = new SweepControl();
+    const done = runSweep(world.controller({ storeFault: () => (full ? fault : null) }).deps, {
+      ...onePack(),
+      control,
+    });
+    await world.clock.until(() => world.processes[0]?.held?.step === 5);
+    full = true;
+    await world.clock.pass(5_000);
+    control.send({ verb: "abandon" });
+    await expect(world.clock.result(done)).rejects.toMatchObject({ code: "disk_full" });
+  });
+
   it("for good ends the sweep with disk_full; later it goes on", async () => {
     begin({ trials: () => ({ doneAt: 12 }) });
     let full = false;
     const controller = world.controller({ storeFault: () => (full ? fault : null) });
-    const done = runSweep(controller.deps, onePack());
+    const done = runSweep({ ...controller.deps, diskPatienceMs: 600_000 }, onePack());
     await world.clock.until(() => world.processes[0]?.held?.step === 5);
     full = true;
     await expect(world.clock.result(done)).rejects.toMatchObject({ code: "disk_full" });
@@ -322,16 +356,44 @@ describe("a disk that is full", () => {
     expect(Object.values(state.trials).map(({ attempts }) => attempts)).toEqual([0, 0, 0, 0]);
   });
 
-  it("on the trainer's side pauses too, and charges nothing", async () => {
-    begin({
-      trials: anyTrial,
-      failure: (_, attempt) => (attempt === 1 ? failure("disk_full", wire.Domain.CONTROLLER) : null),
+  describe("on the trainer's side", () => {
+    const once = () =>
+      begin({
+        trials: anyTrial,
+        failure: (_, attempt) => (attempt === 1 ? failure("disk_full", wire.Domain.CONTROLLER) : null),
+      });
+    const attempts = (state: SweepEnd["state"]) => Object.values(state.trials).map((trial) => trial.attempts);
+
+    it("pauses the sweep, which looks again and goes on by itself when there is room; nothing is charged", async () => {
+      once();
+      let looks = 0;
+      const roomIn = async () => ((looks += 1) < 4 ? fault : null);
+      const { outcome, state } = await world.clock.result(runSweep({ ...world.controller().deps, roomIn }, onePack()));
+      expect(outcome).toBe("done");
+      expect(looks).toBe(4);
+      expect(events().filter((kind) => kind === "paused" || kind === "resumed")).toEqual(["paused", "resumed"]);
+      expect(attempts(state)).toEqual([0, 0, 0, 0]);
     });
-    const { outcome, state } = await run(onePack());
-    expect(outcome).toBe("stopped");
-    expect(state.pausedBy).toMatchObject({ code: "disk_full" });
-    const again = await run(onePack());
-    expect(again.outcome).toBe("done");
-    expect(Object.values(again.state.trials).map(({ attempts }) => attempts)).toEqual([0, 0, 0, 0]);
+
+    it("for longer than anybody waits ends the sweep as stopped, to be resumed", async () => {
+      once();
+      const deps = { ...world.controller().deps, roomIn: async () => fault, diskPatienceMs: 600_000 };
+      const { outcome, state } = await world.clock.result(runSweep(deps, onePack()));
+      expect(outcome).toBe("stopped");
+      expect(state.pausedBy).toMatchObject({ code: "disk_full" });
+      const again = await run(onePack());
+      expect(again.outcome).toBe("done");
+      expect(attempts(again.state)).toEqual([0, 0, 0, 0]);
+    });
+
+    it("keeps nobody who wants to stop", async () => {
+      once();
+      const control = new SweepControl();
+      const deps = { ...world.controller().deps, roomIn: async () => fault };
+      const done = runSweep(deps, { ...onePack(), control });
+      await world.clock.until(() => events().includes("paused"));
+      control.send({ verb: "drain" });
+      expect((await world.clock.result(done)).outcome).toBe("interrupted");
+    });
   });
 });

@@ -60,22 +60,69 @@ describe("result files", () => {
     expect(readFileSync(join(dirname(adapter()), "adapter_config.json"), "utf8")).toContain(trialId);
   });
 
-  it("that are missing on the trainer's side pause the sweep with artifact_corrupt, after 3 tries", async () => {
+  it("that are gone on the trainer's side leave the trial without a result, after 3 tries; a retry trains it", async () => {
     await untilTrialDone();
     const folder = [...world.folders.values()][0];
     const path = `trials/${trialId}/adapters/romeo/adapter_model.safetensors`;
-    const kept = folder?.files.get(path);
     folder?.files.delete(path);
     const notices: string[] = [];
     const { outcome, state } = await run({
       ...sweep,
       onProgress: (progress) => progress.kind === "notice" && notices.push(progress.code),
     });
-    expect(outcome).toBe("stopped");
-    expect(state.pausedBy).toMatchObject({ code: "artifact_corrupt" });
+    expect(outcome).toBe("failed");
+    expect(state.trials[trialId]).toMatchObject({
+      state: { at: "metrics_missing" },
+      failure: { code: "artifact_corrupt", hint: expect.stringContaining("bora retry --missing") },
+    });
     expect(notices).toEqual(["artifact_corrupt", "artifact_corrupt", "artifact_corrupt"]);
-    if (kept) folder?.files.set(path, kept);
-    expect((await run()).outcome).toBe("done");
+    expect((await run({ ...sweep, requeue: { by: "missing" } })).outcome).toBe("done");
+    expect(world.starts.map(({ attempt }) => attempt)).toEqual([1, 1]); // a run of its own
+  });
+
+  describe("that were fetched before the controller died", () => {
+    const two = request({ taus: [0, 1], maxTrials: 2 });
+    const [first = ""] = two.plan.trials.map(({ id }) => id);
+    const documents = () => join(world.out, two.plan.sweepId, "trials", first, "documents.jsonl");
+    /** Kills the controller when the first trial's files are here, while the second still trains. */
+    async function untilFetched(): Promise<void> {
+      world.script = { trials: (id) => ({ doneAt: id === first ? 4 : 12 }) };
+      const controller = world.controller();
+      let fetched = false;
+      const onProgress = (progress: SweepProgress) => {
+        if (progress.kind !== "event" || progress.state.trials[first]?.fetched !== true) return;
+        fetched = true;
+        controller.crash();
+      };
+      void runSweep(controller.deps, { ...two, onProgress });
+      await world.clock.until(() => fetched);
+    }
+
+    it.each([
+      ["cut short", "x"],
+      ["changed in place", null],
+    ])("and %s meanwhile are fetched again", async (_, content) => {
+      await untilFetched();
+      const whole = readFileSync(documents(), "utf8");
+      writeFileSync(documents(), content ?? whole.replace("nats", "NATS"));
+      const notices: string[] = [];
+      const { outcome } = await run({
+        ...two,
+        onProgress: (progress) => progress.kind === "notice" && notices.push(progress.code),
+      });
+      expect(outcome).toBe("done");
+      expect(notices).toEqual(["artifact_corrupt"]);
+      expect(readFileSync(documents(), "utf8")).toBe(whole);
+    });
+
+    it("and are lost on both sides leave the trial without a result", async () => {
+      await untilFetched();
+      rmSync(documents());
+      [...world.folders.values()][0]?.files.delete(`trials/${first}/documents.jsonl`);
+      const { outcome, state } = await run(two);
+      expect(outcome).toBe("failed");
+      expect(state.trials[first]).toMatchObject({ state: { at: "metrics_missing" }, fetched: false });
+    });
   });
 
   it("are those that the manifest names: distances beside the documents, none where an older trainer wrote none", async () => {
@@ -99,8 +146,8 @@ describe("result files", () => {
     const manifest = JSON.stringify({ documents: artifactJson(documents), adapters: { "../../elsewhere": [] } });
     folder.files.set(`trials/${trialId}/manifest.json`, Buffer.from(manifest));
     const { outcome, state } = await run();
-    expect(outcome).toBe("stopped");
-    expect(state.pausedBy?.code).toBe("artifact_corrupt");
+    expect(outcome).toBe("failed");
+    expect(state.trials[trialId]?.state.at).toBe("metrics_missing");
   });
 });
 

@@ -1,10 +1,10 @@
-import { BoraError } from "@bora/contracts";
+import { BoraError, type ControlEvent, type ErrorCode } from "@bora/contracts";
 import type { Trainer } from "@bora/trainer-client";
 import { copyFile, link, mkdir, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { asDiskError } from "./disk-error.js";
 import { manifestOf } from "./evolve-trainer.js";
-import type { Loop } from "./loop.js";
+import { asFailure, type Loop } from "./loop.js";
 import { isMissing, isThere, manifestFile, readResultFiles } from "./result-files.js";
 import { backoffMs, maxAttempts } from "./retry-policy.js";
 import type { ResultManifest } from "./sweep-state.js";
@@ -21,10 +21,19 @@ export async function fetchResults(loop: Loop, trialId: string | null, runId: st
       if (loop.signal.aborted || !(error instanceof BoraError)) throw error;
       loop.notice(error);
       if (error.code === "disk_full" || failures === maxAttempts)
-        return void (await loop.record(() => [{ kind: "paused", code: error.code, reason: error.message }]));
+        return void (await loop.record(() => [givenUp(error, trialId, runId)]));
       await loop.deps.clock.sleep(backoffMs(failures), loop.signal);
     }
   }
+}
+
+const filesAreGone = new Set<ErrorCode>(["artifact_corrupt", "artifact_unknown", "run_unknown"]);
+
+/** Files that are no more cost their trial its result; anything else that keeps them from being brought in, the sweep a pause. */
+function givenUp(error: BoraError, trialId: string | null, runId: string): ControlEvent {
+  if (!filesAreGone.has(error.code)) return { kind: "paused", code: error.code, reason: error.message };
+  const hint = "its result files are gone or damaged: bora retry --missing trains it again";
+  return { kind: "results_lost", trialId, runId, ...asFailure(error), hint };
 }
 
 async function bringIn(loop: Loop, trialId: string | null, runId: string): Promise<void> {

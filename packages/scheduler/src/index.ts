@@ -16,3 +16,6 @@ export { SweepControl, type SweepVerb } from "./sweep-control.js";
 export { type RequeueSelection } from "./retry-selection.js";
 export { systemClock, type Clock } from "./clock.js";
 export { findInspection } from "./find-inspection.js";
+export { runUses, type RunUse } from "./garbage.js";
+export { asDiskError } from "./disk-error.js";
+export { roomIn, waitForRoom } from "./wait-for-room.js";

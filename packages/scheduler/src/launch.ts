@@ -1,5 +1,7 @@
 import {
   BoraError,
+  errorDomains,
+  isErrorCode,
   parseExperiment,
   runBase,
   type ControlEvent,
@@ -147,10 +149,12 @@ export async function supervise(loop: Loop, attempts: Attempts, trainer: Trainer
   }
 }
 
-/** Stores what follows from a lost attempt; the trainer is free for the next one, or gone. */
+/** Stores what follows from a lost attempt; the trainer is free for the next one, or gone (its breaker: two in a row). */
 async function afterwards(loop: Loop, held: HeldLease, failure: Failure | null, endedBy: string | null): Promise<void> {
   const { runId, trainerId, attempt } = held;
-  if (endedBy !== null && endsTrainer.has(endedBy)) await loop.pool.discard(trainerId);
+  const machineFailed = endedBy !== null && isErrorCode(endedBy) && errorDomains[endedBy] === "infra";
+  const tooOften = loop.pool.count(trainerId, machineFailed);
+  if (tooOften || (endedBy !== null && endsTrainer.has(endedBy))) await loop.pool.discard(trainerId);
   else loop.pool.free(trainerId);
   if (failure === null) return;
   await loop.record((state, nowMs) => {

@@ -15,7 +15,9 @@ export interface SweepDeps {
   leaseMs?: number; // 60 000
   maxTrainers?: number; // at work at once, 1
   newRunId?: () => string; // random UUIDs
-  storePatienceMs?: number; // how long a full disk or an unavailable store is waited for, 300 000
+  storePatienceMs?: number; // how long a store that does not answer is waited for, 300 000
+  diskPatienceMs?: number; // and a full or read-only disk, 12 h: somebody comes in the morning
+  roomIn?: (folder: string) => Promise<BoraError | null>; // whether the disk takes files; why not, or null
 }
 
 /** What the executors may do to the one loop: ask for its state, and hand it what happened. They decide nothing. */

@@ -1,9 +1,29 @@
-import { describe, expect, it } from "vitest";
-import { backoffMs, breakerReason } from "./retry-policy.js";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { systemClock } from "./clock.js";
+import { backoffMs, breakerReason, isDue } from "./retry-policy.js";
 
 describe("backoff", () => {
   it("is 5 s, doubling to 5 min", () => {
     expect([1, 2, 3, 6, 7, 8, 50].map(backoffMs)).toEqual([5_000, 10_000, 20_000, 160_000, 300_000, 300_000, 300_000]);
+  });
+});
+
+describe("a wall clock that is set while a sweep runs", () => {
+  afterEach(() => vi.useRealTimers());
+
+  it("moves nothing: the controller's time goes on as before", () => {
+    const before = systemClock.wallMs();
+    for (const jump of [-3_600_000, 3_600_000]) {
+      vi.useFakeTimers({ toFake: ["Date"], now: before + jump });
+      expect(Math.abs(systemClock.wallMs() - before)).toBeLessThan(60_000);
+    }
+  });
+
+  it("between two controllers delays no retry beyond any backoff", () => {
+    const now = 1_700_000_000_000;
+    expect(
+      [now - 1, now, now + 5_000, now + 300_000, now + 300_001, now + 3_600_000].map((at) => isDue(at, now)),
+    ).toEqual([true, true, false, false, true, true]);
   });
 });
 

@@ -9,6 +9,10 @@ const maxBackoffMs = 300_000;
 /** 5 s, doubling to 5 min; `failures` counts from 1. */
 export const backoffMs = (failures: number): number => Math.min(firstBackoffMs * 2 ** (failures - 1), maxBackoffMs);
 
+/** Whether a retry's time has come. One that is further away than any backoff was set by another clock: it is due. */
+export const isDue = (retryAtMs: number, nowMs: number): boolean =>
+  retryAtMs <= nowMs || retryAtMs > nowMs + maxBackoffMs;
+
 /** Faults of our own side that trying again at once cannot cure: the sweep pauses, no trial pays. */
 const pausing = new Set(["disk_full", "store_unavailable", "api_mismatch"]);
 

@@ -21,11 +21,13 @@ import { Inbox, type Message } from "./inbox.js";
 import { launch, type Attempts } from "./launch.js";
 import { asFailure, type Loop, type SweepDeps } from "./loop.js";
 import { adoptions, opening } from "./open-sweep.js";
+import { mendResults } from "./mend-results.js";
 import { judge } from "./retry-policy.js";
 import type { RequeueSelection } from "./retry-selection.js";
 import { applyVerb, type SweepControl } from "./sweep-control.js";
 import type { SweepOutcome, SweepState } from "./sweep-state.js";
 import { TrainerPool } from "./trainer-pool.js";
+import { roomIn, waitForRoom } from "./wait-for-room.js";
 
 /** A new sweep, or one that the store already holds (then its stored plan counts). */
 export type SweepRequest = ({ plan: Plan; experiment: ExperimentSpec; inspected: Inspected } | { sweepId: string }) & {
@@ -60,6 +62,8 @@ const withDefaults = (deps: SweepDeps): Required<SweepDeps> => ({
   maxTrainers: 1,
   newRunId: randomUUID,
   storePatienceMs: 300_000,
+  diskPatienceMs: 12 * 3_600_000,
+  roomIn,
   ...deps,
 });
 
@@ -118,7 +122,9 @@ class SweepLoop implements Loop {
       void this.record((state) => applyVerb(state, verb));
     });
     this.spawn("take over", async () => {
-      for (const following of await takeOver(this, this.attempts)) this.spawn("adopted", () => following);
+      const adopted = await takeOver(this, this.attempts);
+      adopted.forEach((following, index) => this.spawn(`adopted ${index}`, () => following));
+      await mendResults(this);
     });
   }
 
@@ -153,6 +159,8 @@ class SweepLoop implements Loop {
         return this.attempts.get(command.runId)?.stop(command.mode);
       case "fetch":
         return this.spawn(command.key, () => fetchResults(this, command.trialId, command.runId));
+      case "wait for room":
+        return this.spawn(command.key, () => this.waitForRoom());
       case "launch":
         if (this.inFlight.has(command.key) || this.launching >= this.deps.maxTrainers) return;
         this.launching += 1;
@@ -164,6 +172,16 @@ class SweepLoop implements Loop {
       default:
         return command satisfies never;
     }
+  }
+
+  /** Goes on when files can be written again; the pause's own code tells a person meanwhile what it waits for. */
+  private async waitForRoom(): Promise<void> {
+    const { clock, out, diskPatienceMs, roomIn: look } = this.deps;
+    const room = await waitForRoom(clock, () => look(out), diskPatienceMs, this.signal);
+    await this.record(({ phase }) => {
+      if (phase.at !== "paused" || phase.code !== "disk_full") return [];
+      return [room ? { kind: "resumed" } : { kind: "sweep_ended", outcome: "stopped" }];
+    });
   }
 
   /** Runs a task beside the loop, once at a time for each key. */
@@ -260,7 +278,7 @@ class SweepLoop implements Loop {
 
   /** While the store refuses to write nothing is sent to any trainer; when it never works again the loop ends. */
   private async appendWithPatience(events: readonly NewEvent[]): Promise<StoredEvent[]> {
-    const { store, clock, storePatienceMs } = this.deps;
+    const { store, clock, storePatienceMs, diskPatienceMs } = this.deps;
     for (;;) {
       try {
         const stored = await store.append(events);
@@ -272,7 +290,8 @@ class SweepLoop implements Loop {
         this.blockedLastMs = clock.monotonicMs();
         if (this.blockedSinceMs === null) this.notice(error);
         this.blockedSinceMs ??= this.blockedLastMs;
-        if (this.blockedMs() >= storePatienceMs) throw error;
+        if (this.blockedMs() >= (error.code === "disk_full" ? diskPatienceMs : storePatienceMs)) throw error;
+        if (this.abandoned) throw error; // a person does not want to wait
         await clock.sleep(storeRetryMs, this.signal);
       }
     }

@@ -10,6 +10,7 @@ export interface Seat {
 interface Entry {
   trainerId: string;
   busy: boolean;
+  failedInRow: number; // attempts that ended by a fault of the machine
   trainer: Promise<Trainer>;
 }
 
@@ -22,6 +23,7 @@ export interface PoolPorts {
 }
 
 const graceMs = 30_000; // longer than a checkpoint
+const mostInRow = 2;
 
 /** The trainers this sweep has placed. One serves one run at a time, and is used again while it answers. */
 export class TrainerPool {
@@ -63,13 +65,21 @@ export class TrainerPool {
   async adopt(placement: Placement & { at: "ready" }, busy: boolean): Promise<Trainer> {
     const { trainerId } = placement;
     const trainer = await this.ports.connectTrainer(placement, this.ports.signal);
-    this.entries.set(trainerId, { trainerId, busy, trainer: Promise.resolve(trainer) });
+    this.entries.set(trainerId, { trainerId, busy, failedInRow: 0, trainer: Promise.resolve(trainer) });
     return trainer;
   }
 
   free(trainerId: string): void {
     const entry = this.entries.get(trainerId);
     if (entry !== undefined) entry.busy = false;
+  }
+
+  /** Counts how an attempt ended; true when the trainer has failed so often in a row that it is to go. */
+  count(trainerId: string, machineFailed: boolean): boolean {
+    const entry = this.entries.get(trainerId);
+    if (entry === undefined) return false;
+    entry.failedInRow = machineFailed ? entry.failedInRow + 1 : 0;
+    return entry.failedInRow >= mostInRow;
   }
 
   /** Ends a trainer that cannot be trusted any more; its process group is gone afterwards. */
@@ -98,7 +108,7 @@ export class TrainerPool {
     const trainerId = `${this.ports.sweepId}-t${this.placed}`;
     const { placer, connectTrainer, leaseMs, signal } = this.ports;
     const trainer = placer.place({ trainerId, leaseMs }, signal).then((ready) => connectTrainer(ready, signal));
-    const entry: Entry = { trainerId, busy, trainer };
+    const entry: Entry = { trainerId, busy, failedInRow: 0, trainer };
     this.entries.set(trainerId, entry);
     trainer.catch(() => this.entries.delete(trainerId));
     return entry;

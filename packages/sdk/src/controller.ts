@@ -1,5 +1,6 @@
 // For the command line and the controller's server: what a lab says and hears, as text, and what the trainer needs.
-export { describeTrainer } from "./open-lab.js";
+export { describeTrainer, clean, backup, check } from "./open-lab.js";
+export { type GarbageItem } from "./collect-garbage.js";
 export { makeCertificates } from "@bora/placement";
 export { findPython } from "./trainer-environment.js";
 export { SweepCommand, SweepOutcome, SweepStatus } from "./lab.js";

@@ -51,6 +51,26 @@ describe("a sweep", () => {
     expect(again.events).toEqual(first.events);
   });
 
+  test("waits for room when its results do not fit on the disk, and writes them then", async () => {
+    const notices: string[] = [];
+    let writes = 0;
+    const parts: LabParts = {
+      ...partsOf(out(), scripted()),
+      clock: {
+        ...systemClock,
+        sleep: (ms, signal) => (ms === 5_000 ? Promise.resolve() : systemClock.sleep(ms, signal)),
+      },
+      writeResults: (state, folder) =>
+        (writes += 1) === 1
+          ? Promise.reject(Object.assign(new Error("no space"), { code: "ENOSPC", syscall: "write" }))
+          : writeResults(state, folder),
+    };
+    await using lab = new FolderLab(out(), new LocalLab(parts));
+    const handle = await lab.sweep(experiment(), { onNotice: ({ code }) => notices.push(code) });
+    expect((await handle.outcome()).results?.best?.tau).toBe(1);
+    expect(notices).toEqual(["disk_full"]);
+  });
+
   test("whose data changed since is read again", async () => {
     await runOnce(experiment(), scripted());
     await writeFile(join(dir, "data.csv"), "task,text\nromeo,but soft\n");
@@ -137,7 +157,7 @@ describe("stopping", () => {
     const handle = await lab.sweep(experiment());
     for await (const { event } of handle.events()) if (event.kind === "checkpoint_saved") handle.abandon();
     expect(await handle.outcome()).toMatchObject({ outcome: "interrupted" });
-    expect((await lab.status())[0]?.trials).toEqual({ running: 3 });
+    expect((await lab.status())[0]?.trials).toEqual({ "left off": 3 }); // nobody renews their lease
   });
 
   test("while planning, nothing is trained and the error is the signal's", async () => {

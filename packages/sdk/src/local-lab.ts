@@ -3,17 +3,21 @@ import {
   BoraError,
   contentHash,
   parseExperiment,
+  toBoraError,
   type DocumentRow,
   type ExperimentInput,
   type ExperimentSpec,
   type SweepResults,
 } from "@bora/contracts";
 import {
+  asDiskError,
   deviceMemory,
   estimate,
   findInspection,
   foldSweep,
   plan,
+  roomIn,
+  waitForRoom,
   type SweepEnd,
   type SweepRequest,
   type SweepState,
@@ -250,7 +254,7 @@ export class LocalLab implements Lab {
     const { dir: out, clock, connectTrainer, leaseMs, newId: newRunId } = parts;
     const [placer, maxTrainers] = await Promise.all([parts.placer(), parts.maxTrainers()]);
     const deps = { store, placer, maxTrainers, connectTrainer, clock, out, leaseMs, newRunId };
-    const running = new RunningSweep(deps, asked, (end) => this.finish(end), options);
+    const running = new RunningSweep(deps, asked, (end) => this.finish(end, options), options);
     this.currentId = running.sweepId;
     return running;
   }
@@ -306,13 +310,32 @@ export class LocalLab implements Lab {
     return new EndedSweep(store, { sweepId, outcome, alreadyDone: true, reason, folder, results });
   }
 
-  private async finish(end: SweepEnd): Promise<SweepOutcome> {
+  /** On a full disk says so and waits: everything is trained, and the same call later would only write this. */
+  private async writeWithPatience(state: SweepState, folder: string, options: SweepOptions): Promise<SweepResults> {
+    for (;;) {
+      try {
+        return await this.parts.writeResults(state, folder);
+      } catch (thrown) {
+        const error = toBoraError(asDiskError(thrown));
+        if (error.code !== "disk_full") throw error;
+        options.onNotice?.(error);
+        const { clock, dir } = this.parts;
+        const { signal } = this.endedWith(options);
+        if (!(await waitForRoom(clock, () => roomIn(dir), diskPatienceMs, signal))) throw error;
+      }
+    }
+  }
+
+  private async finish(end: SweepEnd, options: SweepOptions): Promise<SweepOutcome> {
     const { sweepId } = end.state;
     const folder = sweepFolder(this.parts.dir, sweepId);
-    const results = end.outcome === "interrupted" ? null : await this.parts.writeResults(end.state, folder);
+    const results = end.outcome === "interrupted" ? null : await this.writeWithPatience(end.state, folder, options);
     return { sweepId, outcome: end.outcome, alreadyDone: false, reason: reasonOf(end), folder, results };
   }
 }
+
+/** As long as the loop itself waits for a disk. */
+const diskPatienceMs = 12 * 3_600_000;
 
 function continuation(sweepId: string, command: SweepCommand): SweepRequest {
   switch (command.verb) {

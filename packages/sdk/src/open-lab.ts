@@ -1,15 +1,18 @@
 import { randomUUID } from "node:crypto";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { wire } from "@bora/contracts";
 import type { Placer, Probe } from "@bora/placement";
 import { systemClock } from "@bora/scheduler";
-import { openStore } from "@bora/store";
+import { backupStore, checkStore, openStore, type StoreCheck } from "@bora/store";
 import type { ConnectTextTrainer, ConnectTrainer } from "@bora/trainer-client";
+import { collectGarbage, type GarbageItem } from "./collect-garbage.js";
 import { FolderLab } from "./folder-lab.js";
 import { withTrainer } from "./inspect.js";
 import type { LabParts } from "./lab-parts.js";
 import type { Lab } from "./lab.js";
 import { LocalLab } from "./local-lab.js";
+import { storeLocation } from "./store-location.js";
 import { RemoteLab } from "./remote-lab.js";
 import { findPython } from "./trainer-environment.js";
 
@@ -23,20 +26,21 @@ export interface LabFolder {
   leaseMs?: number | undefined;
   /** A trainers file: trainers that run already, perhaps elsewhere. Without it trainers are started on this machine. */
   trainers?: string | undefined;
+  /** Another way to dial trainers, for those that are reached through a tunnel. */
+  connectTrainer?: ConnectTrainer | undefined;
 }
 
 /** A folder of sweeps, or the address and token of a running controller (`<dir>/controller.json`). */
 export type LabOptions = LabFolder | { url: string; token: string };
-
 /** What loads when it is needed: looking at a finished sweep starts no process and loads no network code. */
-const connectTrainer: ConnectTrainer = async (address, signal) =>
+const dial: ConnectTrainer = async (address, signal) =>
   (await import("@bora/trainer-client")).connectTrainer(address, signal);
 const connectTextTrainer: ConnectTextTrainer = async (address, signal) =>
   (await import("@bora/trainer-client")).connectTextTrainer(address, signal);
 
 /** Which instance answers at an address; a placer of running trainers asks it before it hands one out. */
 const probe: Probe = async (at, signal) => {
-  await using trainer = await connectTrainer(at, signal);
+  await using trainer = await dial(at, signal);
   return { instanceId: (await trainer.describe(signal)).instanceId };
 };
 
@@ -50,13 +54,17 @@ async function openPlacer(dir: string, trainers: string | undefined): Promise<{ 
 }
 
 /** The composition root: the one place that knows which store, placement and trainer a lab is made of. */
-function localParts({ dir, leaseMs = defaultLeaseMs, trainers }: LabFolder): LabParts {
+function localParts({ dir, leaseMs = defaultLeaseMs, trainers, connectTrainer = dial }: LabFolder): LabParts {
   let opened: ReturnType<typeof openPlacer> | null = null;
   const place = () => (opened ??= openPlacer(dir, trainers));
   return {
     dir,
-    openReader: () => openStore({ dir, mode: "read" }),
-    openWriter: () => openStore({ dir, mode: "write" }),
+    openReader: async () => openStore({ ...storeLocation(dir), mode: "read" }),
+    openWriter: async () => {
+      const store = await openStore({ ...storeLocation(dir), mode: "write" });
+      await mkdir(dir, { recursive: true }); // a database brings no folder
+      return store;
+    },
     placer: async () => (await place()).placer,
     maxTrainers: async () => (await place()).trainers,
     connectTrainer,
@@ -82,4 +90,19 @@ export function openLab(options: LabOptions): Promise<Lab> {
 /** Has a trainer placed, asks what it is and what it runs on, and lets it go. */
 export function describeTrainer(folder: LabFolder, signal: AbortSignal): Promise<wire.DescribeResponse> {
   return withTrainer(localParts(folder), signal, (trainer) => trainer.describe(signal));
+}
+
+/** Removes what trainers left in a folder and no sweep needs; with `dryRun` only tells. Throws store_busy. */
+export async function clean({ dir, dryRun }: { dir: string; dryRun: boolean }): Promise<GarbageItem[]> {
+  return collectGarbage(dir, dryRun, (await openPlacer(dir, undefined)).placer);
+}
+
+/** Copies a folder's store into a file while its controller works. Throws usage, disk_full, store_unavailable. */
+export async function backup({ dir, to }: { dir: string; to: string }): Promise<number> {
+  return backupStore(storeLocation(dir), to);
+}
+
+/** Reads a folder's whole store and says what is wrong with it. */
+export async function check({ dir }: { dir: string }): Promise<StoreCheck> {
+  return checkStore(storeLocation(dir));
 }

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { BoraError, type SweepResults } from "@bora/contracts";
 import { runSweep, SweepControl, type SweepDeps, type SweepEnd, type SweepRequest } from "@bora/scheduler";
 import type { Store } from "@bora/store";
@@ -5,6 +6,8 @@ import { untilAborted, type CallOptions } from "./abortable.js";
 import type { SweepCommand, SweepHandle, SweepOptions, SweepOutcome } from "./lab.js";
 import { resultOf } from "./result-of.js";
 import { sweepEvent, type SweepEvent } from "./sweep-event.js";
+
+const readAgainMs = 1_000;
 
 /** Wakes every reader that waits for the next change. */
 class Bell {
@@ -61,10 +64,16 @@ export class RunningSweep implements SweepHandle {
     for (;;) {
       const changed = this.bell.next();
       const last = this.ended;
-      for await (const stored of this.store.read({ sweepId: this.sweepId, afterPosition: position })) {
-        signal?.throwIfAborted();
-        position = stored.position;
-        yield sweepEvent(stored);
+      try {
+        for await (const stored of this.store.read({ sweepId: this.sweepId, afterPosition: position })) {
+          signal?.throwIfAborted();
+          position = stored.position;
+          yield sweepEvent(stored);
+        }
+      } catch (thrown) {
+        if (last || !(thrown instanceof BoraError) || thrown.code !== "store_unavailable") throw thrown;
+        await delay(readAgainMs); // the loop waits for its database too, and says so
+        continue;
       }
       if (last) return;
       await untilAborted(changed, signal);

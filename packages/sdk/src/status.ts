@@ -5,9 +5,13 @@ import type { SweepStatus } from "./lab.js";
 
 const PartOf = z.object({ partOf: z.string().optional() });
 
-function trialCounts(state: SweepState): Record<string, number> {
+/** Nobody renews the lease of a trial whose controller is gone: it is not running, whatever was stored last. */
+function trialCounts(state: SweepState, live: boolean): Record<string, number> {
   const counts: Record<string, number> = {};
-  for (const trial of Object.values(state.trials)) counts[trial.state.at] = (counts[trial.state.at] ?? 0) + 1;
+  for (const { state: trial } of Object.values(state.trials)) {
+    const word = trial.at === "running" && !live ? "left off" : trial.at;
+    counts[word] = (counts[word] ?? 0) + 1;
+  }
   return counts;
 }
 
@@ -18,7 +22,14 @@ export async function sweepStatuses(store: StoreReader, live: string | null): Pr
     const state = await foldSweep(store, sweepId);
     const { phase } = state;
     statuses.push({
-      ...{ sweepId, name, plannedAtMs, phase: phase.at, live: live === sweepId, trials: trialCounts(state) },
+      ...{
+        sweepId,
+        name,
+        plannedAtMs,
+        phase: phase.at,
+        live: live === sweepId,
+        trials: trialCounts(state, live === sweepId),
+      },
       outcome: phase.at === "ended" ? phase.outcome : null,
       partOf: PartOf.safeParse(state.experiment).data?.partOf ?? null,
       paused: phase.at === "paused" ? `${phase.code}: ${phase.reason}` : null,

@@ -1,4 +1,6 @@
-export { openStore, type OpenStore } from "./open-store.js";
+export { openStore, type OpenStore, type StoreLocation } from "./open-store.js";
+export { checkStore, type StoreCheck } from "./check-store.js";
+export { backupStore } from "./backup-store.js";
 export { memoryStore, MemoryStorage } from "./memory-store.js";
 export {
   type Store,

@@ -3,7 +3,7 @@ import pg from "pg";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { POSTGRES } from "../test/backends.js";
 import { begun, everything, trained } from "../test/events.js";
-import { openStore } from "./index.js";
+import { openStore, type Store } from "./index.js";
 import { parseInt8 } from "./postgres.js";
 
 const skip = POSTGRES === undefined ? " (skipped: BORA_TEST_POSTGRES names no database)" : "";
@@ -63,27 +63,45 @@ describe.skipIf(POSTGRES === undefined)(`PostgreSQL${skip}`, () => {
     await store[Symbol.asyncDispose]();
   });
 
-  test("a writer whose lock connection is lost appends nothing more, and another may take over", async () => {
-    const store = await write();
-    await store.append(begun());
-    await admin.query(
-      `SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_stat_activity USING (pid)
+  const loseTheLock = () =>
+    admin.query(
+      `SELECT pg_terminate_backend(pid, 10000) FROM pg_locks JOIN pg_stat_activity USING (pid)
        WHERE locktype = 'advisory' AND application_name = $1`,
       [schema],
     );
-    await expect
-      .poll(
-        () =>
-          store.append([trained(1)]).then(
-            () => "stored",
-            (thrown) => thrown.code,
-          ),
-        { interval: 10 },
-      )
-      .toBe("store_unavailable");
+  /** What appending comes to, once the writer has noticed. */
+  const appended = (store: Store, seq: number) =>
+    expect.poll(
+      () =>
+        store.append([trained(seq)]).then(
+          () => "stored",
+          (thrown) => thrown.code,
+        ),
+      { interval: 10, timeout: 30_000 },
+    );
+
+  test("a writer whose lock connection is lost, as when the server restarts, takes it again and goes on", async () => {
+    const store = await write();
+    await store.append(begun());
+    await loseTheLock();
+    await appended(store, 1).toBe("stored");
+    await expect(write()).rejects.toMatchObject({ code: "store_busy" });
+    await admin.query("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name = $1", [
+      schema,
+    ]);
+    await appended(store, 2).toBe("stored"); // its connections to the tables were lost too
+    await store[Symbol.asyncDispose]();
+  });
+
+  test("a writer that was cut off appends nothing more once another has taken over, also after that one has left", async () => {
+    const store = await write();
+    await store.append(begun());
+    await loseTheLock();
     const next = await write();
-    expect(await next.append([trained(1), trained(2)])).not.toHaveLength(0);
+    await appended(store, 1).toBe("store_busy");
+    expect(await next.append([trained(1), trained(2)])).toHaveLength(2);
     await next[Symbol.asyncDispose]();
+    await appended(store, 3).toBe("store_busy");
     await store[Symbol.asyncDispose]();
   });
 

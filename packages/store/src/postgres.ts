@@ -1,4 +1,3 @@
-import { BoraError } from "@bora/contracts";
 import { Kysely, PostgresDialect, sql } from "kysely";
 import pg from "pg";
 import { withStoreErrors } from "./driver-errors.js";
@@ -24,7 +23,7 @@ const postgres: Dialect = {
 /** Opens a database's store, in the connection's current schema, as its one writer; makes its tables when it has none. */
 export function writePostgres(url: string, now: () => number): Promise<Store> {
   return withStoreErrors(async () => {
-    const lock = await lockDatabase(url);
+    const lock = await DatabaseLock.take(url);
     const db = kyselyOver(url, "set synchronous_commit to on"); // whatever the server's default: appended means durable
     const close = async () => {
       await db.destroy();
@@ -34,7 +33,7 @@ export function writePostgres(url: string, now: () => number): Promise<Store> {
       if (!lock.held) throw storeBusy(nameOf(url), await holderOf(db));
       await migrate(db, postgres);
       const epoch = await raiseEpoch(db, now);
-      return new SqlStore({ db, epoch, now, requireLock: lock.require, close });
+      return new SqlStore({ db, epoch, now, requireLock: () => lock.require(), close });
     } catch (thrown) {
       await close();
       throw thrown;
@@ -64,25 +63,51 @@ export function parseInt8(text: string): number {
   return value;
 }
 
-/** A session lock on a connection of its own: when the connection is lost the server frees it, and `require` throws. */
-async function lockDatabase(url: string) {
+/**
+ * A session lock on a connection of its own: the server frees it when the connection is lost, as in its own restart.
+ * `require` then takes it again before anything is written; whether another controller had it meanwhile the epoch tells.
+ */
+class DatabaseLock {
+  private constructor(
+    private readonly url: string,
+    private connection: LockConnection,
+  ) {}
+
+  static async take(url: string): Promise<DatabaseLock> {
+    return new DatabaseLock(url, await tryLock(url));
+  }
+
+  get held(): boolean {
+    return this.connection.held;
+  }
+
+  /** Throws store_busy when another controller holds it, store_unavailable while the server does not answer. */
+  async require(): Promise<void> {
+    if (this.connection.lost() === null) return;
+    await this.release();
+    this.connection = await tryLock(this.url);
+    if (!this.connection.held) throw storeBusy(nameOf(this.url), null);
+  }
+
+  async release(): Promise<void> {
+    await this.connection.client.end().catch(() => undefined); // it is gone already
+  }
+}
+
+interface LockConnection {
+  client: pg.Client;
+  held: boolean;
+  lost(): Error | null;
+}
+
+async function tryLock(url: string): Promise<LockConnection> {
   const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: CONNECT_MS, keepAlive: true });
   let lost: Error | null = null;
   client.on("error", (error) => (lost = error));
   client.on("end", () => (lost ??= new Error("the connection was closed")));
   await client.connect();
   const { rows } = await client.query<{ held: boolean }>(TRY_LOCK);
-  return {
-    held: rows[0]?.held === true,
-    require: () => {
-      if (lost === null) return;
-      throw new BoraError("store_unavailable", `the connection that holds the lock was lost: ${lost.message}`, {
-        hint: "another controller may have taken over; run the same command again to go on",
-        cause: lost,
-      });
-    },
-    release: () => client.end(),
-  };
+  return { client, held: rows[0]?.held === true, lost: () => lost };
 }
 
 function kyselyOver(url: string, onConnect: string): Kysely<Tables> {

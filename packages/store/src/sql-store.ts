@@ -67,8 +67,8 @@ export interface SqlWriter {
   db: Kysely<Tables>;
   epoch: number;
   now: () => number; // ms since 1970
-  /** Throws when the lock that makes this the one writer is no longer held. */
-  requireLock: () => void;
+  /** Throws when the lock that makes this the one writer is not held and cannot be had again. */
+  requireLock: () => Promise<void>;
   close: () => Promise<void>;
 }
 
@@ -80,7 +80,7 @@ export class SqlStore extends SqlStoreReader implements Store {
 
   append(events: readonly NewEvent[]): Promise<StoredEvent[]> {
     return withStoreErrors(async () => {
-      this.writer.requireLock();
+      await this.writer.requireLock();
       if (events.length === 0) return [];
       return this.db.transaction().execute(async (transaction) => {
         await requireEpoch(transaction, this.writer.epoch);

@@ -87,7 +87,7 @@ export async function storeIn(
       await db.destroy();
       released();
     };
-    return new SqlStore({ db, epoch, now, requireLock: () => undefined, close }); // the kernel keeps the lock
+    return new SqlStore({ db, epoch, now, requireLock: () => Promise.resolve(), close }); // the kernel keeps the lock
   } catch (thrown) {
     await db.destroy();
     throw thrown;

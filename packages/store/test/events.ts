@@ -118,3 +118,33 @@ export async function everything(store: StoreReader): Promise<StoredEvent[]> {
 
 /** A log that has begun: a plan, and a lease on RUN. */
 export const begun = (): NewEvent[] => [planned(1), lease(2)];
+
+const failed = { code: "child_killed", domain: "infra" as const, message: "it was killed", hint: "" };
+
+/** A log with a decision of every kind that there was with schema 1, and a trainer's events. Never changed: schemas/1.sql has it. */
+export const sampleLog = (): NewEvent[] => [
+  planned(1),
+  control(2, { kind: "trials_queued", trialIds: ["00ff"] }),
+  lease(3),
+  trained(1),
+  trialDone(2, "00ff"),
+  control(4, { kind: "attempt_failed", runId: RUN, attempt: 1, ...failed, retryAtMs: 1_700_000_005_000 }),
+  control(5, { kind: "lease_expired", runId: RUN, attempt: 1 }),
+  lease(6, 2),
+  trained(3, { attempt: 2 }),
+  control(7, { kind: "pack_split", runId: RUN, packs: [{ id: "p1.1", trialIds: ["00ff"] }] }),
+  control(8, { kind: "trials_failed", trialIds: ["00ff"], ...failed }),
+  control(9, { kind: "metrics_missing", trialIds: ["00ff"], runId: RUN, lastSeq: 3 }),
+  control(10, { kind: "trials_requeued", trialIds: ["00ff"], reason: "retry" }),
+  control(11, { kind: "paused", code: "breaker", reason: "3 failed" }),
+  control(12, { kind: "resumed" }),
+  control(13, { kind: "drain_requested" }),
+  control(14, { kind: "cancel_requested" }),
+  control(15, { kind: "trials_cancelled", trialIds: ["00ff"] }),
+  control(16, {
+    ...{ kind: "trial_adopted", trialId: "00ff", fromSweepId: "older-00000000", runId: RUN },
+    outcome: { steps: 75, bestStep: 50, ended: "limit", nllPerToken: 4.25, float32Check: null },
+  }),
+  fetched(17, "00ff"),
+  control(18, { kind: "sweep_ended", outcome: "done" }),
+];

@@ -94,6 +94,25 @@ describe("a trainer over gRPC", () => {
     });
   });
 
+  it("reaches every port of a trainer through a route, where there is one", async () => {
+    await script.openPublisher();
+    const asked: string[] = [];
+    const route = (target: string) => Promise.resolve((asked.push(target), target));
+    await using routed = await openTrainer({ address, token, route }, none, { idleMs: 20 });
+    const end = { manifest: undefined, seconds: 1, peakMemoryBytes: 1n };
+    await script.say({ $case: "runDone", runDone: end });
+    script.held = true;
+    for await (const _ of routed.events(runId, 0, none));
+    expect(asked[0]).toBe(address);
+    script.events.length = 0;
+    const events = routed.events(runId, 0, none)[Symbol.asyncIterator]();
+    const first = events.next();
+    await script.subscribed();
+    await script.say({ $case: "runDone", runDone: end });
+    expect((await first).value?.seq).toBe(1);
+    expect(asked).toEqual([address, script.endpoint.replace("tcp://", "")]);
+  });
+
   it("gives up with the signal", async () => {
     const stop = new AbortController();
     script.before = () => stop.abort();

@@ -30,6 +30,7 @@ interface KnownRun {
 
 class GrpcTrainer implements Trainer {
   readonly #address: string;
+  readonly #route: TrainerAddress["route"];
   readonly #client: TrainerClient;
   readonly #close: () => void;
   readonly #times: TrainerTimes;
@@ -37,9 +38,10 @@ class GrpcTrainer implements Trainer {
   readonly #closed = new AbortController();
   #known: KnownRun | null = null;
 
-  constructor(address: TrainerAddress, times: TrainerTimes) {
-    const { channel, client } = dial(address);
+  constructor(address: TrainerAddress, reached: string, times: TrainerTimes) {
+    const { channel, client } = dial({ ...address, address: reached });
     this.#address = address.address;
+    this.#route = address.route;
     this.#client = client;
     this.#close = () => channel.close();
     this.#times = times;
@@ -129,7 +131,9 @@ class GrpcTrainer implements Trainer {
   async #subscribe(runId: string, signal: AbortSignal): Promise<LiveEvents | null> {
     const { held, eventsEndpoint, eventsPublicKey } = await this.describe(signal);
     if (held?.runId !== runId || held.state === wire.RunState.ENDED || eventsEndpoint === "") return null;
-    const endpoint = reachableEndpoint(eventsEndpoint, this.#address);
+    const announced = reachableEndpoint(eventsEndpoint, this.#address);
+    const target = announced.replace(/^tcp:\/\//, "");
+    const endpoint = this.#route === undefined ? announced : `tcp://${await this.#route(target)}`;
     return subscribe({ endpoint, serverKey: eventsPublicKey, runId }, this.#keys, this.#times.idleMs);
   }
 
@@ -185,7 +189,8 @@ export async function openTrainer(
   signal: AbortSignal,
   times: Partial<TrainerTimes> = {},
 ): Promise<Trainer> {
-  const trainer = new GrpcTrainer(address, { ...defaultTimes, ...times });
+  const reached = (await address.route?.(address.address)) ?? address.address;
+  const trainer = new GrpcTrainer(address, reached, { ...defaultTimes, ...times });
   try {
     await trainer.describe(signal);
     return trainer;

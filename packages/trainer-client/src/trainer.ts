@@ -4,6 +4,8 @@ export interface TrainerAddress {
   address: string; // host:port of the gRPC server
   token: string;
   tls?: TransportTls | null; // none: in clear, on loopback alone
+  /** Where a host:port of the trainer is reached from here, through a tunnel or a proxy; itself when left out. */
+  route?: (target: string) => Promise<string>;
 }
 
 export interface StartAttempt {

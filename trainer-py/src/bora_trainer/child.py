@@ -12,6 +12,7 @@ import functools
 import json
 import os
 import queue
+import re
 import signal
 import sys
 import threading
@@ -28,6 +29,7 @@ from bora_trainer import frames
 from bora_trainer.errors import TrainerError, is_out_of_memory
 
 Stop = Callable[[], bool]
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # a disk that became read-only takes as little as a full one
 DOMAINS = {
     "user": event_pb2.DOMAIN_USER,
     "oom": event_pb2.DOMAIN_OOM,
@@ -43,6 +45,7 @@ class Job:
     kind: str
     run_folder: str = ""
     resume_step: int = 0
+    attempt: int = 0
 
     def to_json(self) -> bytes:
         return json.dumps(asdict(self)).encode()
@@ -53,9 +56,24 @@ Work = Callable[[Job, bytes, Stop], Iterator[Message]]
 
 def train(job: Job, request: bytes, stop: Stop) -> Iterator[Message]:
     """Events of one attempt at a RunSpec; see train.py."""
+    try:
+        yield from _train(job, request, stop)
+    except TrainerError as error:
+        raise of_attempt(job.attempt, error) from error
+
+
+def of_attempt(attempt: int, error: TrainerError) -> TrainerError:
+    """An error as it counts for an attempt: what the first one could do and a later one cannot, its machine lacks."""
+    if attempt < 2 or error.code != "engine_unsupported":
+        return error
+    return TrainerError(error.code, error.message, "give this machine what the first attempt's has", "infra")
+
+
+def _train(job: Job, request: bytes, stop: Stop) -> Iterator[Message]:
     from bora_trainer import device
     from bora_trainer.adapter_scoring import score_adapters
     from bora_trainer.data import load_dataset
+    from bora_trainer.fence import Fence
     from bora_trainer.model_files import cache_folder
     from bora_trainer.models import load_model, load_tokenizer, model_facts
     from bora_trainer.spec import RunSpec
@@ -81,7 +99,9 @@ def train(job: Job, request: bytes, stop: Stop) -> Iterator[Message]:
         yield from score_adapters(spec, loaded, dataset, Path(job.run_folder), stop)
         return
     folder = StateFolder.from_environment(cache_folder() / "hidden-states")
-    yield from train_run(spec, loaded, dataset, Path(job.run_folder), job.resume_step, stop, folder)
+    run_folder = Path(job.run_folder)
+    fence = Fence(run_folder, job.attempt)
+    yield from train_run(spec, loaded, dataset, run_folder, job.resume_step, stop, folder, fence)
 
 
 def inspect(job: Job, request: bytes, stop: Stop) -> Iterator[Message]:
@@ -202,9 +222,17 @@ def as_trainer_error(error: Exception) -> TrainerError:
     text = f"{type(error).__name__}: {error}"[:4096]
     if is_out_of_memory(error):
         return TrainerError("out_of_memory", text, "lower adapter.rank, data.maxTokens or the size of a pack", "oom")
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if _errno_of(error) in DISK_FULL:
         return TrainerError("disk_full", text, "free space under the run root", "controller")
     return TrainerError("internal", text, "the traceback is in child.log in the run's folder", "infra")
+
+
+def _errno_of(error: Exception) -> int | None:
+    """Of an OSError, or as safetensors, which is written in Rust, tells it in words."""
+    if isinstance(error, OSError):
+        return error.errno
+    said = re.search(r"\(os error (\d+)\)", str(error))
+    return int(said[1]) if said else None
 
 
 def failure_of(error: TrainerError) -> event_pb2.Failure:

@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 from bora.trainer.v1 import event_pb2
 from bora_trainer.errors import TrainerError
+from bora_trainer.fence import Fence
 
 HEADER = struct.Struct("<II")
 MAX_EVENT_BYTES = 64 * 1024
@@ -32,6 +33,7 @@ class EventLog:
         self.path = path
         self.run_id = run_id
         self.attempt = 0
+        self._fence = Fence(path.parent, 0)
         self.torn_bytes = 0
         self._seqs = array("L")
         self._offsets = array("Q")
@@ -53,6 +55,8 @@ class EventLog:
                 "start the run again with a higher attempt",
                 "controller",
             )
+        self._fence = Fence(self.path.parent, attempt)
+        self._fence.take()
         keep = bisect_left(self._seqs, first_seq)
         if keep < len(self._seqs):
             self._truncate(self._offsets[keep])
@@ -63,16 +67,16 @@ class EventLog:
     def append(self, bodies: Sequence[event_pb2.Event]) -> list[event_pb2.Event]:
         """Numbers and stores events (body and trial_id set) with one fsync for all; returns them complete.
 
-        Raises TrainerError `internal` above 64 KiB and `disk_full` when nothing more fits; either way the file
-        holds whole records only and no number is used up.
+        Raises TrainerError `internal` above 64 KiB, `disk_full` when nothing more fits and `stale_attempt` when a later
+        attempt has begun, here or on another trainer; either way the file holds whole records only and no number is
+        used up.
         """
         events = [self._complete(body, self.last_seq + 1 + index) for index, body in enumerate(bodies)]
         records = [_record(event) for event in events]
         try:
-            self._write(b"".join(records))
+            with self._fence.held():
+                self._write_whole(b"".join(records))
         except OSError as error:
-            with contextlib.suppress(OSError):  # what stays is torn and will be found when the file is opened again
-                self._file.truncate(self._end)
             raise TrainerError(
                 "disk_full",
                 f"cannot append to {self.path.name}: {error}",
@@ -105,11 +109,17 @@ class EventLog:
         event.at.GetCurrentTime()
         return event
 
-    def _write(self, data: bytes) -> None:
+    def _write_whole(self, data: bytes) -> None:
+        """All of it, or nothing. Raises OSError."""
         rest = memoryview(data)
-        while rest:
-            rest = rest[self._file.write(rest) or 0 :]
-        os.fsync(self._file.fileno())
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) or 0 :]
+            os.fsync(self._file.fileno())
+        except OSError:
+            with contextlib.suppress(OSError):  # what stays is torn and will be found when the file is opened again
+                self._file.truncate(self._end)
+            raise
 
     def _truncate(self, end: int) -> None:
         self._file.truncate(end)

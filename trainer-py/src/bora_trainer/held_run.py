@@ -22,6 +22,7 @@ from bora_trainer.publisher import Publisher
 logger = logging.getLogger(__name__)
 DRAIN_GRACE_SECONDS = 120.0
 LOOK_SECONDS = 0.5  # a renewal may also shorten the time that is left
+AGAIN_SECONDS = 1.0  # until it is tried again to store the outcome on a full disk
 DRAINED = TrainerError(
     "drained", "stopped on request", "start the run again to go on from its checkpoint", "controller"
 )
@@ -49,6 +50,7 @@ class HeldRun:
         self._done = False  # and it is run_done: nothing will be resumed
         self._abandoned = False
         self._killed = False
+        self._asked_to_stop = False
         self._tasks = [asyncio.create_task(self._supervise()), asyncio.create_task(self._watch_lease())]
 
     @property
@@ -65,6 +67,7 @@ class HeldRun:
 
     def drain(self) -> None:
         """Asks the child to stop at a checkpoint; a child that does not within two minutes is killed."""
+        self._asked_to_stop = True
         if self.state != trainer_pb2.RUN_STATE_TRAINING:
             return
         self.state = trainer_pb2.RUN_STATE_STOPPING
@@ -102,7 +105,7 @@ class HeldRun:
         try:
             outcome = await self._outcome()
             if not (self._finished or self._abandoned):
-                await self._store([self._run_failed(outcome)])
+                await self._store_outcome(outcome)
             if self._done:  # their size is 24 bytes a weight and row, twice
                 await asyncio.to_thread(shutil.rmtree, self._log.path.parent / "checkpoints", ignore_errors=True)
         except Exception:
@@ -111,6 +114,21 @@ class HeldRun:
             self.state = trainer_pb2.RUN_STATE_ENDED
             self._notify()
             self.ended.set()
+
+    async def _store_outcome(self, outcome: TrainerError) -> None:
+        """On a full disk waits for room as long as somebody renews the lease and nobody asks it to end.
+
+        Raises TrainerError `disk_full` when it gives up, and `stale_attempt`.
+        """
+        while True:
+            try:
+                await self._store([self._run_failed(outcome)])
+                return
+            except TrainerError as error:
+                waits = error.code == "disk_full" and not (self._killed or self._abandoned or self._asked_to_stop)
+                if not waits or self.lease.lapsed:
+                    raise
+            await asyncio.sleep(AGAIN_SECONDS)
 
     async def _outcome(self) -> TrainerError:
         try:

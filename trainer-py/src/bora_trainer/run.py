@@ -17,6 +17,7 @@ from bora_trainer.background_writer import BackgroundWriter
 from bora_trainer.data import Dataset, Document
 from bora_trainer.data.permutation import choose
 from bora_trainer.engine import Engine
+from bora_trainer.fence import Fence
 from bora_trainer.float32_check import Float32Check
 from bora_trainer.gradients import Gradients
 from bora_trainer.micro_batch_size import MicroBatchSize
@@ -50,7 +51,9 @@ class Run:
         return self.spec.train
 
     @classmethod
-    def prepare(cls, spec: RunSpec, dataset: Dataset, folder: Path, engine: Engine, stop: Stop) -> Run:
+    def prepare(
+        cls, spec: RunSpec, dataset: Dataset, folder: Path, engine: Engine, stop: Stop, fence: Fence | None = None
+    ) -> Run:
         assert spec.execution is not None, "the execution is chosen before the model is loaded"
         size = MicroBatchSize.of(spec.execution)
         device = engine.loaded.model.device
@@ -58,7 +61,7 @@ class Run:
         gradients = Gradients(engine, dataset.tasks, spec.train, size, stop, graphs)
         return cls(
             spec, dataset, folder, engine, gradients, _validation(spec, dataset), Progress(), size, stop,
-            BackgroundWriter(), Float32Check(spec, dataset, stop),
+            BackgroundWriter(fence), Float32Check(spec, dataset, stop),
         )  # fmt: skip
 
     def begin(self, resume_step: int) -> TrainingState:

@@ -156,9 +156,9 @@ class RunKeeper:
         folder = self.folder(spec.run_id)
         log = EventLog(folder / EVENTS_FILE, spec.run_id)
         try:
-            log.begin(request.attempt, request.first_seq)
+            await asyncio.to_thread(log.begin, request.attempt, request.first_seq)
             _drop_checkpoints_after(folder / "checkpoints", request.resume_step)
-            job = Job("train", str(folder), request.resume_step)
+            job = Job("train", str(folder), request.resume_step, request.attempt)
             child = await launch(self._child_command, job, spec.SerializeToString(), folder / "child.log")
         except BaseException:
             log.close()

@@ -20,6 +20,7 @@ from bora_trainer.data import Dataset
 from bora_trainer.engine import Engine
 from bora_trainer.errors import TrainerError
 from bora_trainer.evaluate import evaluate
+from bora_trainer.fence import Fence
 from bora_trainer.host_copy import HostCopy
 from bora_trainer.learning_rate import learning_rate
 from bora_trainer.models import LoadedModel
@@ -42,13 +43,15 @@ def train(
     resume_step: int = 0,
     stop: Callable[[], bool] = lambda: False,
     state_folder: StateFolder | None = None,
+    fence: Fence | None = None,
 ) -> Iterator[Event]:
     """Trains `spec.fits` and yields what happens; `spec.execution` must be set.
 
     Hidden states below the adapted layers are kept in `state_folder`, where there is one and the execution lets it.
     With `resume_step` it goes on from the newest whole checkpoint up to that step. When `stop()` turns true, asked
     between micro-batches, it drops the unfinished step or evaluation, saves the last whole step and ends with
-    run_failed (drained). Raises `TrainerError` for whatever else ends the whole run.
+    run_failed (drained). Nothing is saved once another attempt holds the run's `fence`. Raises `TrainerError` for
+    whatever else ends the whole run.
     """
     began = time.monotonic()
     assert spec.execution is not None, "the execution is chosen before the model is loaded"
@@ -56,7 +59,7 @@ def train(
     engine = Engine(loaded, spec.adapter, buckets=how.buckets, compiled=how.engine.compile)
     cache: PrefixCache | None = None
     try:
-        run = Run.prepare(spec, dataset, run_folder, engine, stop)
+        run = Run.prepare(spec, dataset, run_folder, engine, stop, fence)
         state = run.begin(resume_step)
         cache, words = _open_cache(run, state_folder)
         yield run.started(state, prefix_cache=cache is not None, words=words)

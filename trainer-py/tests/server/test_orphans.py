@@ -121,3 +121,21 @@ def test_sigterm_drains_the_run_before_the_server_ends(trainer: TrainerUnderTest
     assert trainer.process.wait(SECONDS) == 0 and not alive(child)
     events = list(read_events(Path(trainer.run_root, run.run_id, "events.bin"), 0))
     assert bodies(events)[-2:] == ["checkpoint_saved", "run_failed"]
+
+
+def test_a_server_that_goes_on_after_another_took_its_run_over_writes_nothing_more(launch: Launch) -> None:
+    first = launch().connect()
+    run = spec(steps=2_000, checkpoint_every=5)
+    first.start(run, lease_ms=1_000)
+    saved = first.until(run.run_id, "checkpoint_saved")
+    first.process.send_signal(signal.SIGSTOP)  # its child goes on, as on a machine that was cut off
+    second = launch(run_root=first.run_root).connect()
+    second.start(run, attempt=2, first_seq=saved.seq + 1, resume_step=saved.checkpoint_saved.step)
+    second.until(run.run_id, "checkpoint_saved")
+    first.process.send_signal(signal.SIGCONT)
+    wait_for(lambda: "stale_attempt" in first.log.read_text() or "is over" in first.log.read_text(), "the refusal")
+    second.call("Cancel", run_id=run.run_id, attempt=2, mode=trainer_pb2.CANCEL_MODE_DRAIN)
+    events = second.events(run.run_id)
+    assert [event.seq for event in events] == list(range(1, len(events) + 1))
+    assert [event.attempt for event in events] == [1] * saved.seq + [2] * (len(events) - saved.seq)
+    assert events == list(read_events(first.run_root / run.run_id / "events.bin", 0))

@@ -3,7 +3,7 @@ import { createServer } from "node:net";
 import { dirname } from "node:path";
 import { formatBytes, toBoraError, wire } from "@bora/contracts";
 import { openLab, type LabFolder } from "@bora/sdk";
-import { describeTrainer, findPython } from "@bora/sdk/controller";
+import { check, describeTrainer, findPython } from "@bora/sdk/controller";
 import type { ExitName } from "../exit-codes.js";
 import { experimentOf, labFolder, type ExperimentOptions } from "../options.js";
 import { short } from "../progress/words.js";
@@ -84,12 +84,18 @@ async function checkTrainer(folder: LabFolder): Promise<Finding[]> {
   ];
 }
 
+const restore = "put a backup in its place (bora backup makes them), or sweep into another folder with --out";
+
 async function checkStore(folder: LabFolder): Promise<Finding[]> {
   const { dir } = folder;
   await using lab = await openLab(folder);
   const sweeps = await lab.status();
   const live = sweeps.find((sweep) => sweep.live);
-  return [ok("store", `${dir}: ${sweeps.length} sweeps${live === undefined ? "" : `, ${live.sweepId} at work`}`)];
+  const { events, problems } = await check({ dir });
+  const [first] = problems;
+  if (first !== undefined) return [{ check: "store", verdict: "problem", found: first, todo: restore }];
+  const work = live === undefined ? "" : `, ${live.sweepId} at work`;
+  return [ok("store", `${dir}: ${sweeps.length} sweeps, ${events} events, all whole${work}`)];
 }
 
 async function checkExperiment(options: ExperimentOptions, terminal: Terminal): Promise<Finding[]> {

@@ -122,6 +122,8 @@ function controlLine(state: Progress, event: Exclude<Body, { kind: TrainerKind }
       return `${event.trialIds.map((id) => tauOf(state, id)).join(", ")} failed: ${failureLine({ failure: event })}`;
     case "metrics_missing":
       return `${event.trialIds.map((id) => tauOf(state, id)).join(", ")}: the run ended without a result`;
+    case "results_lost":
+      return `the files of ${event.trialId === null ? "the base model" : tauOf(state, event.trialId)} are lost: ${failureLine({ failure: event })}`;
     case "trials_requeued":
       return `${many(event.trialIds.length, "trial")} queued again (${event.reason})`;
     case "paused":

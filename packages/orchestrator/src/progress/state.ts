@@ -201,6 +201,10 @@ export function advance(state: Progress, { runId, at, event }: SweepEvent): Prog
       return withTrials(state, event.trialIds, { at: "failed", failure: event.code });
     case "metrics_missing":
       return withTrials(state, event.trialIds, { at: "failed", failure: "metrics_missing" });
+    case "results_lost":
+      return event.trialId === null
+        ? state
+        : withTrials(state, [event.trialId], { at: "failed", failure: "metrics_missing" });
     default:
       return advanceControl(state, runId, event);
   }
