@@ -25,3 +25,4 @@ export { compareStoredSweeps, type WrittenComparison } from "./compare-stored-sw
 export { GenerateRequest, GeneratedPiece, TextSource, type GenerateOptions } from "./generate-request.js";
 export { type Exported, type ExportedAdapter, type ExportRequest } from "./export/export-request.js";
 export { chooseSources, type ChosenSources, type SourceChoice } from "./choose-sources.js";
+export * as progress from "./progress/index.js";

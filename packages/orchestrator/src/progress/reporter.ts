@@ -1,8 +1,8 @@
-import { encodeSweepEvent, type SweepEvent } from "@bora/sdk";
+import { encodeSweepEvent, progress, type SweepEvent } from "@bora/sdk";
 import type { Terminal } from "../terminal.js";
-import { eventLine } from "./lines.js";
-import { advance, noProgress, type Progress } from "./state.js";
 import { view } from "./view.js";
+
+const { advance, eventLine, noProgress } = progress;
 
 export interface Notice {
   code: string;
@@ -28,7 +28,7 @@ export function lineReporter(terminal: Terminal, stepEveryMs = 10_000): Reporter
   const say = (text: string) => {
     terminal.out(`${clockTime(terminal.nowMs())} ${text}`);
   };
-  let state: Progress = noProgress(startedAt);
+  let state = noProgress(startedAt);
   let lastStepAt = 0;
   return {
     stage: say,
