@@ -1,5 +1,6 @@
-export { openLab, describeTrainer, type LabFolder, type LabOptions } from "./open-lab.js";
+export { openLab, openLog, describeTrainer, type LabFolder, type LabOptions } from "./open-lab.js";
 export { makeCertificates } from "@bora/placement";
+export { type SweepLog, type LoggedSweep } from "./sweep-log.js";
 export { findPython } from "./trainer-environment.js";
 export {
   SweepCommand,
