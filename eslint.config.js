@@ -10,7 +10,7 @@ export const arrows = {
   report: ["contracts", "analysis"],
   scheduler: ["contracts", "store", "trainer-client", "placement", "analysis"],
   sdk: ["contracts", "store", "trainer-client", "placement", "analysis", "report", "scheduler"],
-  dashboard: ["contracts", "sdk"],
+  dashboard: ["contracts", "analysis", "report", "sdk"],
   orchestrator: ["contracts", "sdk", "dashboard"],
 };
 

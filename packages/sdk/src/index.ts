@@ -1,6 +1,7 @@
 export { openLab, openLog, describeTrainer, type LabFolder, type LabOptions } from "./open-lab.js";
 export { makeCertificates } from "@bora/placement";
 export { type SweepLog, type LoggedSweep } from "./sweep-log.js";
+export { lookAtTrainers, type TrainerLook } from "./trainers.js";
 export { findPython } from "./trainer-environment.js";
 export {
   SweepCommand,

@@ -23,8 +23,7 @@ export class SqlStoreReader implements StoreReader {
     if (sweepId !== undefined) found = found.where("sweep_id", "=", sweepId);
     if (runId !== undefined) found = found.where("run_id", "=", runId);
     const every = await this.thinning(found.where("position", ">", afterPosition), aboutAtMost);
-    if (every > 1)
-      found = found.where((is) => is.or([is("kind", "<>", "stepsDone"), is(sql`seq % ${every}`, "=", 0)]));
+    if (every > 1) found = found.where((is) => is.or([is("kind", "<>", "stepsDone"), is(sql`seq % ${every}`, "=", 0)]));
     const query = found.selectAll().orderBy("position").limit(PAGE_ROWS);
     for (let after = afterPosition; ;) {
       const rows = await withStoreErrors(() => query.where("position", ">", after).execute());

@@ -13,6 +13,7 @@ export interface TrialProgress {
   at: "planned" | "training" | "stopped" | "done" | "failed" | "cancelled" | "adopted";
   train: number | null; // nats a token, macro, last window
   validation: (number | null)[]; // nats a token, macro, one an evaluation; the newest hundreds
+  evaluatedStep: number; // of the newest evaluation while training
   bestStep: number | null;
   steps: number | null;
   ended: "validation" | "limit" | null;
@@ -97,7 +98,7 @@ function planned(state: Progress, event: Kind<"sweep_planned">): void {
   for (const { id, tau, seed } of event.plan.trials)
     if (!state.trials.has(id))
       state.trials.set(id, {
-        ...{ id, tau, seed, at: "planned", train: null, validation: [] },
+        ...{ id, tau, seed, at: "planned", train: null, validation: [], evaluatedStep: -1 },
         ...{ bestStep: null, steps: null, ended: null, failure: null },
       });
 }
@@ -127,6 +128,7 @@ function predictedBytes({ experiment, inspected }: Progress, trials: number): nu
 function leaseGranted(state: Progress, event: Kind<"lease_granted">, at: number): void {
   const { runId, trialIds, attempt, trainerId, resumeStep } = event;
   state.draining = false;
+  state.outcome = null; // it goes on
   state.packs.set(runId, {
     ...{ runId, trialIds, attempt, trainerId, step: resumeStep, firstStep: resumeStep },
     number: state.packs.get(runId)?.number ?? state.packs.size + 1,
@@ -158,7 +160,9 @@ function evaluated(state: Progress, runId: string, event: Kind<"evaluated">, at:
   if (event.split !== "validation") return;
   if (event.scored === "base") state.baseValidation = event.natsPerToken;
   const trial = state.trials.get(event.trialId);
-  if (trial === undefined || event.scored !== "task" || event.complete) return;
+  if (trial === undefined || event.scored !== "task") return;
+  if (event.step <= trial.evaluatedStep) return; // the best step scored once more, or repeated after a resume
+  trial.evaluatedStep = event.step;
   trial.validation.push(event.natsPerToken);
   if (trial.validation.length > maxShown) trial.validation.splice(0, maxShown / 2);
   if (event.best) trial.bestStep = event.step;

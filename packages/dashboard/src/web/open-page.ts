@@ -1,0 +1,54 @@
+import { openLab, openLog, lookAtTrainers, type Lab } from "@bora/sdk";
+import { serveController } from "../controller-server.js";
+import { liveSweepsOf } from "./live-sweeps.js";
+import { servePage, type PageServer } from "./page-server.js";
+import { perplexityBands } from "./perplexity-bands.js";
+import type { Generate } from "./speak.js";
+import { SweepsHere } from "./sweeps-here.js";
+
+export interface PageOptions {
+  dir: string; // <out>
+  port?: number;
+  host?: string;
+}
+
+/** The page of a folder, and what goes on in this process on its behalf. */
+export interface OpenedPage extends AsyncDisposable {
+  readonly server: PageServer;
+  readonly here: SweepsHere;
+}
+
+/** A lab that can generate text; one that cannot has no such page. */
+const generateOf = (lab: Lab & { generate?: Generate }): Generate | null =>
+  lab.generate === undefined ? null : lab.generate.bind(lab);
+
+/** Composes the page of a folder from the real parts. Throws bind_refused, port_taken. */
+export async function openPage({ dir, ...where }: PageOptions): Promise<OpenedPage> {
+  const [lab, log] = [await openLab({ dir }), openLog({ dir })];
+  const here = new SweepsHere({ openLab: () => openLab({ dir }), serve: (own) => serveController(own, { dir }) });
+  const now = () => performance.now();
+  const close = async () => {
+    await log[Symbol.asyncDispose]();
+    await lab[Symbol.asyncDispose]();
+  };
+  try {
+    const server = await servePage({
+      ...{ dir, log, lab, ...where, now },
+      live: liveSweepsOf(dir, now),
+      lookAtTrainers: () => lookAtTrainers({ dir }),
+      perplexityOf: perplexityBands(dir),
+      send: (sweepId, command) => here.send(sweepId, command),
+      generate: generateOf(lab),
+    });
+    return {
+      ...{ server, here },
+      async [Symbol.asyncDispose]() {
+        await server[Symbol.asyncDispose]();
+        await close();
+      },
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
