@@ -1,5 +1,6 @@
 import { realpath } from "node:fs/promises";
 import { join } from "node:path";
+import type { Trainer } from "@bora/trainer-client";
 
 const answerWithinMs = 1_500;
 
@@ -43,9 +44,7 @@ export async function lookAtTrainers({ dir }: { dir: string }, signal?: AbortSig
   );
 }
 
-type Connect = () => ReturnType<(typeof import("@bora/trainer-client"))["connectTrainer"]>;
-
-async function describe(connect: Connect, signal: AbortSignal): Promise<TrainerDevice[] | null> {
+async function describe(connect: () => Promise<Trainer>, signal: AbortSignal): Promise<TrainerDevice[] | null> {
   try {
     await using trainer = await connect();
     const { devices } = await trainer.describe(signal);

@@ -70,17 +70,21 @@ function addSessionRoutes(app: FastifyInstance, sessions: Sessions, { dir, gener
 
 /** The built page's files; every other address that is no file is the page too: it reads where it is from its URL. */
 async function addPage(app: FastifyInstance, root: string): Promise<void> {
-  await app.register(fastifyStatic, { root, index: "index.html", cacheControl: false });
-  app.setNotFoundHandler(async (request, reply) => {
-    const isPage =
-      request.method === "GET" && !request.url.startsWith("/api/") && !/\.\w+$/.test(request.url.split("?")[0] ?? "");
-    if (isPage && existsSync(join(root, "index.html"))) return reply.sendFile("index.html");
-    return refuse(
-      reply.code(404),
-      new BoraError("usage", `there is no ${request.method} ${request.url.slice(0, 200)}`, {
-        hint: "see docs/page.md",
-      }),
+  const isBuilt = existsSync(join(root, "index.html"));
+  if (isBuilt) await app.register(fastifyStatic, { root, cacheControl: false });
+  app.setNotFoundHandler(async ({ method, url }, reply) => {
+    const [path = ""] = url.split("?");
+    const isPage = method === "GET" && !path.startsWith("/api/") && !/\.\w+$/.test(path);
+    if (isPage && isBuilt) return reply.header("cache-control", "no-cache").sendFile("index.html");
+    if (isPage)
+      return refuse(
+        reply,
+        new BoraError("environment_missing", "the page is not built", { hint: "npx nx run dashboard:build" }),
+      );
+    const { error } = httpStatus(
+      new BoraError("usage", `there is no ${method} ${path.slice(0, 200)}`, { hint: "see docs/page.md" }),
     );
+    return reply.code(404).send({ error: { code: error.code, message: error.message, hint: error.hint } });
   });
 }
 

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { BoraError, SweepResults } from "@bora/contracts";
+import { BoraError, type SweepResults } from "@bora/contracts";
 import type { Lab, SweepHandle, SweepLog } from "@bora/sdk";
 import type { EventLine, Standing, SweepRow } from "./page-api.js";
 import { resultsSoFar } from "./results-so-far.js";

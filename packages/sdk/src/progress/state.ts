@@ -1,4 +1,4 @@
-import { parseExperiment, type Inspected, type Plan, type Tau } from "@bora/contracts";
+import { parseExperiment, type Inspected, type Tau } from "@bora/contracts";
 import { packMemory } from "@bora/scheduler";
 import { z } from "zod";
 import type { SweepEvent } from "../sweep-event.js";
