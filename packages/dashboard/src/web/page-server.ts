@@ -112,6 +112,7 @@ export async function servePage(parts: PageParts): Promise<PageServer> {
   if (parts.generate !== null) addSpeakRoute(app, library, parts.generate);
   await addPage(app, builtPage);
   const url = await listenOn(app, host, port);
+  library.list().catch(() => undefined); // read before somebody comes; an error is told to whoever asks
   return {
     url,
     newLink: () => `${url}/#login=${sessions.newLink()}`,

@@ -269,6 +269,7 @@ function advanceControl(state: Progress, event: Body): void {
       break;
     case "sweep_ended":
       state.outcome = event.outcome;
+      state.draining = false;
       break;
     default: // nothing to show
   }
