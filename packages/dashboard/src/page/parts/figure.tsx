@@ -18,6 +18,12 @@ function useWidth(element: React.RefObject<HTMLDivElement | null>): number {
   return width;
 }
 
+/** The figure has one name for those who do not see it; Plot's own names for its parts are no roles', so they mislead. */
+function asOneImage(figure: Element): Element {
+  for (const part of figure.querySelectorAll("[aria-label]")) part.removeAttribute("aria-label");
+  return figure;
+}
+
 /** A place of the report's figures: drawn to its width, and drawn again when data or width change. */
 export function Figure<T>({
   data,
@@ -36,7 +42,7 @@ export function Figure<T>({
     const { current } = place;
     if (current === null || width === 0) return;
     if (data === null) current.replaceChildren();
-    else current.replaceChildren(draw(data, width));
+    else current.replaceChildren(asOneImage(draw(data, width)));
   }, [data, draw, width]);
   return (
     <figure className="figure">

@@ -45,7 +45,7 @@ function Facts({ sweeps }: { sweeps: readonly Compared[] }) {
     <DataTable
       caption="What is run; marked where they differ"
       columns={[
-        { head: "", text: true, cell: ({ word }: (typeof rows)[number]) => word },
+        { head: "what", text: true, cell: ({ word }: (typeof rows)[number]) => word },
         ...sweeps.map(({ sweepId }, index) => ({
           head: sweepId,
           text: true,
