@@ -1,4 +1,4 @@
-import { openLab, openLog, lookAtTrainers, type Lab } from "@bora/sdk";
+import { openLab, openLog, lookAtTrainers, type Lab, type LabFolder } from "@bora/sdk";
 import { serveController } from "../controller-server.js";
 import { liveSweepsOf } from "./live-sweeps.js";
 import { servePage, type PageServer } from "./page-server.js";
@@ -7,7 +7,7 @@ import type { Generate } from "./speak.js";
 import { SweepsHere } from "./sweeps-here.js";
 
 export interface PageOptions {
-  dir: string; // <out>
+  folder: LabFolder; // <out>, and where its trainers come from
   port?: number;
   host?: string;
 }
@@ -23,9 +23,10 @@ const generateOf = (lab: Lab & { generate?: Generate }): Generate | null =>
   lab.generate === undefined ? null : lab.generate.bind(lab);
 
 /** Composes the page of a folder from the real parts. Throws bind_refused, port_taken. */
-export async function openPage({ dir, ...where }: PageOptions): Promise<OpenedPage> {
-  const [lab, log] = [await openLab({ dir }), openLog({ dir })];
-  const here = new SweepsHere({ openLab: () => openLab({ dir }), serve: (own) => serveController(own, { dir }) });
+export async function openPage({ folder, ...where }: PageOptions): Promise<OpenedPage> {
+  const { dir } = folder;
+  const [lab, log] = [await openLab(folder), openLog({ dir })];
+  const here = new SweepsHere({ openLab: () => openLab(folder), serve: (own) => serveController(own, { dir }) });
   const now = () => performance.now();
   const close = async () => {
     await log[Symbol.asyncDispose]();

@@ -4,7 +4,7 @@ import { BoraError } from "@bora/contracts";
 import { openPage, type OpenedPage } from "@bora/dashboard";
 import type { ExitName } from "../exit-codes.js";
 import { listenForInterrupts } from "../interrupt.js";
-import { outFolder } from "../options.js";
+import { labFolder } from "../options.js";
 import type { ServeCommandOptions } from "../program.js";
 import type { Terminal } from "../terminal.js";
 
@@ -55,9 +55,9 @@ function promiseOf<T>(): { promise: Promise<T>; resolve: (value: T) => void } {
 
 /** `bora serve`: the web page of a folder of sweeps, until Ctrl-C. */
 export async function serve(options: ServeCommandOptions, terminal: Terminal): Promise<ExitName> {
-  const dir = outFolder(options, terminal);
+  const folder = labFolder(options, terminal);
   const { host } = options;
-  await using page = await openPage({ dir, ...portOf(options.port), ...(host === undefined ? {} : { host }) });
+  await using page = await openPage({ folder, ...portOf(options.port), ...(host === undefined ? {} : { host }) });
   const again = terminal.isTty ? "  (works once; Enter gives another)" : "  (works once)";
   const show = (): string => {
     const link = page.server.newLink();
