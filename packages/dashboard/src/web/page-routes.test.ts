@@ -7,6 +7,8 @@ import { evaluated, eventsOf, midway, planned, sweepId, trainerId, trialIds, who
 import type { GeneratedPiece, GenerateRequest } from "./generate.js";
 import * as api from "./page-api.js";
 import { PageBench } from "./page.fixture.js";
+import { resultsSoFar } from "./results-so-far.js";
+import { SweepIndex } from "./sweep-index.js";
 import { ScriptedSweep, sweepId as scriptedId } from "../lab.fixture.js";
 
 const { pagePaths } = api;
@@ -21,6 +23,12 @@ async function read<T extends z.ZodType>(path: string, schema: T): Promise<z.out
   const { status, body } = await page.get(path);
   expect(status, body).toBe(200);
   return schema.parse(JSON.parse(body));
+}
+
+function indexOf(bodies: Parameters<typeof eventsOf>[0]): SweepIndex {
+  const index = new SweepIndex(sweepId);
+  for (const event of eventsOf(bodies)) index.apply(event);
+  return index;
 }
 
 const refused = async (path: string) => {
@@ -95,6 +103,19 @@ describe("a sweep", () => {
     const before = page.log.reads;
     await read(pagePaths.sweep(sweepId), api.SweepView);
     expect([before, page.log.reads]).toEqual([whole.length, whole.length]);
+  });
+
+  test("has the results of its own end, not those that an earlier end left", async () => {
+    const right = resultsSoFar(indexOf(whole));
+    let written = resultsSoFar(indexOf(midway));
+    const results = () => (written === null ? Promise.reject(new Error("none")) : Promise.resolve(written));
+    await page.again(whole, { lab: { follow: () => Promise.reject(new Error("nobody")), results } });
+    const warnings = async () => (await read(pagePaths.sweep(sweepId), api.SweepView)).warnings;
+    const taus = async () =>
+      (await read(pagePaths.sweep(sweepId), api.SweepView)).taus.map(({ test }) => test !== null);
+    expect(await taus()).toEqual([true, true, true]); // from the events
+    written = right && { ...right, warnings: ["of the file"] };
+    expect(await warnings()).toEqual(["of the file"]);
   });
 
   test("that is not there is refused, whatever is asked of it", async () => {

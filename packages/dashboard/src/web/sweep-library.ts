@@ -163,11 +163,18 @@ export class SweepLibrary {
     const { index, results } = entry;
     if (results.position === index.position) return results.results;
     const { outcome } = index.progress;
-    const written = outcome === null ? null : await this.parts.lab.results(index.sweepId).catch(() => null);
+    const read = outcome === null ? null : await this.parts.lab.results(index.sweepId).catch(() => null);
+    const written = read !== null && isOf(index, read) ? read : null;
     const found = written ?? resultsSoFar(index);
     if (written !== null || outcome === null) entry.results = { position: index.position, results: found };
     return found;
   }
+}
+
+/** Whether results are of this end: the file of an earlier one stands for some moments after a sweep has ended again. */
+function isOf({ progress: { trials } }: SweepIndex, results: SweepResults): boolean {
+  const done = new Set(results.trials.filter(({ state }) => state === "done").map(({ id }) => id));
+  return [...trials.values()].every(({ id, at }) => done.has(id) === (at === "done" || at === "adopted"));
 }
 
 function reasonOf({ failure, progress: { paused } }: SweepIndex, standing: Standing): Known["reason"] {
