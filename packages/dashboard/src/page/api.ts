@@ -32,9 +32,13 @@ async function request(path: string, init: RequestInit = {}): Promise<Response> 
   return response;
 }
 
+/** An answer as it came. */
+export async function getText(path: string, signal?: AbortSignal): Promise<string> {
+  return (await request(path, signal === undefined ? {} : { signal })).text();
+}
+
 export async function get<T extends z.ZodType>(path: string, schema: T, signal?: AbortSignal): Promise<z.output<T>> {
-  const response = await request(path, signal === undefined ? {} : { signal });
-  return schema.parse(await response.json());
+  return schema.parse(JSON.parse(await getText(path, signal)));
 }
 
 let session: Promise<Session> | null = null;

@@ -1,6 +1,6 @@
-import { useEffect, useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import type { z } from "zod";
-import { get, Refused } from "./api.ts";
+import { getText, Refused } from "./api.ts";
 
 export interface Resource<T> {
   value: T | null; // the newest, also while a newer one is asked for
@@ -15,7 +15,7 @@ interface Kept<T> extends Resource<T> {
 }
 
 /**
- * What a path answers, asked again whenever `version` changes and, with `everyMs`, as often as that while the page is
+ * What a path answers; the same answer again changes nothing that is seen. Asked again whenever `version` changes and, with `everyMs`, as often as that while the page is
  * seen. One request at a time: a version that changes meanwhile is asked for afterwards.
  */
 export function useResource<T extends z.ZodType>(
@@ -24,6 +24,7 @@ export function useResource<T extends z.ZodType>(
   { version = 0, everyMs }: { version?: number; everyMs?: number } = {},
 ): Resource<z.output<T>> {
   const [kept, setKept] = useState<Kept<z.output<T>>>({ path, value: null, error: null });
+  const seen = useRef({ path: "", text: "" }); // the newest answer as it came
   const [tick, setTick] = useState(0);
   useEffect(() => {
     if (everyMs === undefined) return;
@@ -36,15 +37,17 @@ export function useResource<T extends z.ZodType>(
   }, [everyMs]);
   useEffect(() => {
     const left = new AbortController();
-    get(path, schema, left.signal).then(
-      (value) => {
-        setKept({ path, value, error: null });
-      },
-      (error: unknown) => {
+    getText(path, left.signal)
+      .then((text) => {
+        if (seen.current.path === path && seen.current.text === text)
+          setKept((before) => (before.error === null ? before : { ...before, error: null }));
+        else setKept({ path, value: schema.parse(JSON.parse(text)), error: null });
+        seen.current = { path, text };
+      })
+      .catch((error: unknown) => {
         if (left.signal.aborted) return;
         setKept((before) => ({ path, value: before.path === path ? before.value : null, error: asRefused(error) }));
-      },
-    );
+      });
     return () => {
       left.abort();
     };

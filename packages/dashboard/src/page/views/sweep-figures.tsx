@@ -40,7 +40,7 @@ function useTraining(): [boolean, (training: boolean) => void] {
 }
 
 export function SweepFigures({ sweepId, version }: { sweepId: string; version: number }) {
-  const { value, error } = useResource(pagePaths.figures(sweepId), Figures, { version });
+  const { value, error } = useResource(pagePaths.figures(sweepId), Figures, { version, everyMs: 15_000 });
   const [training, setTraining] = useTraining();
   const curves = useMemo(
     () => (value === null ? null : curvesOf(training ? value.train : value.validation, value.base)),
