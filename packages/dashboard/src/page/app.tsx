@@ -11,7 +11,7 @@ import { SweepsView } from "./views/sweeps.tsx";
 import { TaskPage } from "./views/task.tsx";
 import { TrainersView } from "./views/trainers.tsx";
 
-function Places({ speaks }: { speaks: boolean }) {
+function Places() {
   const [location] = useLocation();
   const place = (href: string, name: string, here: boolean) => (
     <Link href={href} aria-current={here ? "page" : undefined}>
@@ -23,7 +23,7 @@ function Places({ speaks }: { speaks: boolean }) {
       {place("/", "Sweeps", location === "/" || location.startsWith("/sweeps"))}
       {place("/compare", "Compare", location.startsWith("/compare"))}
       {place("/trainers", "Trainers", location.startsWith("/trainers"))}
-      {speaks && place("/speak", "Read them speak", location.startsWith("/speak"))}
+      {place("/speak", "Read them speak", location.startsWith("/speak"))}
     </nav>
   );
 }
@@ -52,7 +52,7 @@ function Pages({ session }: { session: Session }) {
         <Link href="/" className="brand">
           BoRA
         </Link>
-        <Places speaks={session.speaks} />
+        <Places />
         <span className="folder" title={session.folder}>
           <bdi dir="ltr">{session.folder}</bdi>
         </span>

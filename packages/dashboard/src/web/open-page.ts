@@ -1,9 +1,8 @@
-import { openLab, openLog, lookAtTrainers, type Lab, type LabFolder } from "@bora/sdk";
+import { openLab, openLog, lookAtTrainers, type LabFolder } from "@bora/sdk";
 import { serveController } from "../controller-server.js";
 import { liveSweepsOf } from "./live-sweeps.js";
 import { servePage, type PageServer } from "./page-server.js";
 import { perplexityBands } from "./perplexity-bands.js";
-import type { Generate } from "./speak.js";
 import { SweepsHere } from "./sweeps-here.js";
 
 export interface PageOptions {
@@ -17,10 +16,6 @@ export interface OpenedPage extends AsyncDisposable {
   readonly server: PageServer;
   readonly here: SweepsHere;
 }
-
-/** A lab that can generate text; one that cannot has no such page. */
-const generateOf = (lab: Lab & { generate?: Generate }): Generate | null =>
-  lab.generate === undefined ? null : lab.generate.bind(lab);
 
 /** Composes the page of a folder from the real parts. Throws bind_refused, port_taken. */
 export async function openPage({ folder, ...where }: PageOptions): Promise<OpenedPage> {
@@ -39,7 +34,7 @@ export async function openPage({ folder, ...where }: PageOptions): Promise<Opene
       lookAtTrainers: () => lookAtTrainers({ dir }),
       perplexityOf: perplexityBands(dir),
       send: (sweepId, command) => here.send(sweepId, command),
-      generate: generateOf(lab),
+      generate: (request, options) => lab.generate(request, options),
     });
     return {
       ...{ server, here },

@@ -9,11 +9,7 @@ const Counts = z.object({ train: z.number(), validation: z.number(), test: z.num
 export const Refusal = z.object({ error: z.object({ code: z.string(), message: z.string(), hint: z.string() }) });
 export type Refusal = z.output<typeof Refusal>["error"];
 
-export const Session = z.object({
-  csrf: z.string(),
-  folder: z.string(),
-  speaks: z.boolean().describe("text can be generated"),
-});
+export const Session = z.object({ csrf: z.string(), folder: z.string() });
 export type Session = z.output<typeof Session>;
 
 /** What a sweep is at. left: it has work to do and nobody is at it; unknown: who is at it has not answered yet. */

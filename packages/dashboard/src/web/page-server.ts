@@ -25,7 +25,7 @@ export interface PageParts {
   perplexityOf(results: SweepResults): Promise<Figures["perplexity"]>;
   /** Hands a command to a sweep's controller, or becomes it. */
   send(sweepId: string, command: SweepCommand): Promise<void>;
-  generate: Generate | null;
+  generate: Generate;
   now(): number; // ms
   port?: number; // any free one
   host?: string; // loopback
@@ -51,7 +51,7 @@ function refuse(reply: FastifyReply, thrown: unknown): FastifyReply {
   return reply.type("application/json").send({ error: { code, message, hint } });
 }
 
-function addSessionRoutes(app: FastifyInstance, sessions: Sessions, { dir, generate }: PageParts): void {
+function addSessionRoutes(app: FastifyInstance, sessions: Sessions, { dir }: PageParts): void {
   const cookie = (value: string, more = "") =>
     `${cookieName(portOf(app))}=${value}; HttpOnly; SameSite=Strict; Path=/${more}`;
   app.post(pagePaths.login, async ({ body }, reply) => {
@@ -64,7 +64,7 @@ function addSessionRoutes(app: FastifyInstance, sessions: Sessions, { dir, gener
   });
   app.get(pagePaths.session, async (request, reply) => {
     const session = sessions.find(cookieOf(request, portOf(app)));
-    return json(reply, { csrf: session?.csrf ?? "", folder: dir, speaks: generate !== null });
+    return json(reply, { csrf: session?.csrf ?? "", folder: dir });
   });
 }
 
@@ -109,7 +109,7 @@ export async function servePage(parts: PageParts): Promise<PageServer> {
   addSessionRoutes(app, sessions, parts);
   const { perplexityOf, send } = parts;
   addRoutes(app, { library, trainers, perplexityOf, send, folderOf: (sweepId) => join(parts.dir, sweepId) });
-  if (parts.generate !== null) addSpeakRoute(app, library, parts.generate);
+  addSpeakRoute(app, library, parts.generate);
   await addPage(app, builtPage);
   const url = await listenOn(app, host, port);
   library.list().catch(() => undefined); // read before somebody comes; an error is told to whoever asks

@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Readable } from "node:stream";
 import { BoraError } from "@bora/contracts";
 import type { SweepCommand } from "@bora/sdk";
 import { MemoryLog, whole } from "./events.fixture.js";
@@ -63,7 +64,8 @@ export class PageBench implements AsyncDisposable {
         this.sent.push({ sweepId, command });
         return Promise.resolve();
       },
-      ...{ generate: null, now: () => this.nowMs },
+      generate: () => Readable.from([]),
+      now: () => this.nowMs,
       ...changes,
     });
     return this;

@@ -1,12 +1,12 @@
 import { Readable } from "node:stream";
 import { BoraError, parseExperiment, toBoraError, type ExperimentSpec } from "@bora/contracts";
+import type { GeneratedPiece, Lab, TextSource } from "@bora/sdk";
 import type { FastifyInstance } from "fastify";
-import type { GeneratedPiece, GenerateRequest, TextSource } from "./generate.js";
 import { pagePaths, SpeakRequest } from "./page-api.js";
 import { parsed } from "./routes.js";
 import type { SweepLibrary } from "./sweep-library.js";
 
-export type Generate = (request: GenerateRequest, options: { signal: AbortSignal }) => AsyncIterable<GeneratedPiece>;
+export type Generate = Lab["generate"];
 
 type Spoken = SpeakRequest["sources"][number];
 
