@@ -10,12 +10,12 @@ export const arrows = {
   report: ["contracts", "analysis"],
   scheduler: ["contracts", "store", "trainer-client", "placement", "analysis"],
   sdk: ["contracts", "store", "trainer-client", "placement", "analysis", "report", "scheduler"],
-  dashboard: ["contracts", "sdk"],
+  dashboard: ["contracts", "analysis", "report", "sdk"],
   orchestrator: ["contracts", "sdk", "dashboard"],
 };
 
 const layers = Object.entries(arrows).map(([name, allowed]) => ({
-  files: [`packages/${name}/src/**/*.ts`],
+  files: [`packages/${name}/src/**/*.{ts,tsx}`],
   rules: {
     "no-restricted-imports": [
       "error",
@@ -36,7 +36,7 @@ export default tseslint.config(
   { ignores: ["**/dist/**", "**/generated/**", "**/.venv/**", "**/.nx/**"] },
   ...tseslint.configs.strict,
   {
-    files: ["**/*.ts"],
+    files: ["**/*.{ts,tsx}"],
     rules: {
       "@typescript-eslint/no-non-null-assertion": "error",
       "@typescript-eslint/consistent-type-imports": "error",

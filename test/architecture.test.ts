@@ -11,7 +11,9 @@ const filesUnder = (folder: string, ending: string): string[] =>
     .filter((file) => file.endsWith(ending))
     .map((file) => join(folder, file));
 
-const sources = filesUnder("packages", ".ts").filter((file) => /^packages\/[^/]+\/src\//.test(file));
+const sources = [...filesUnder("packages", ".ts"), ...filesUnder("packages", ".tsx")].filter((file) =>
+  /^packages\/[^/]+\/src\//.test(file),
+);
 const own = sources.filter((file) => !file.includes("/generated/"));
 const importsOf = (file: string): string[] =>
   [...readFileSync(join(root, file), "utf8").matchAll(/(?:from|import\()\s*"([^"]+)"/g)].map((match) => match[1] ?? "");

@@ -17,6 +17,7 @@ export { learningCurvesOf } from "./learning-curves.js";
 export { findings, type Findings, type Evidence } from "./findings.js";
 export { describeFindings } from "./findings-words.js";
 export { modelName } from "./model-name.js";
+export { bestTrial } from "./best-trial.js";
 export { mappedTrial } from "./adapter-figures.js";
 export type * from "./figure-data.js";
 export {

@@ -2,12 +2,13 @@ import { randomBytes } from "node:crypto";
 import { rename, rm, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
-import { BoraError, parseExperiment, toBoraError } from "@bora/contracts";
+import { BoraError, parseExperiment } from "@bora/contracts";
 import type { Lab } from "@bora/sdk";
 import { controllerApi, SweepCommand } from "@bora/sdk/controller";
 import Fastify, { type FastifyInstance, type FastifyReply } from "fastify";
 import { addGenerateRoute } from "./generate-route.js";
 import { checkToken, isOwnHost } from "./guard.js";
+import { httpStatus, listenOn } from "./http-errors.js";
 import { addLabRoutes } from "./lab-routes.js";
 import { sweepStream } from "./sweep-stream.js";
 
@@ -21,28 +22,10 @@ export interface ServeOptions {
   planningWaitMs?: number; // how long POST sweeps waits for a plan before it says "ask again"
 }
 
-const statusOf: Partial<Record<BoraError["code"], number>> = {
-  unauthenticated: 401,
-  sweep_unknown: 404,
-  trial_unknown: 404,
-  task_unknown: 404,
-  busy: 409,
-  prompt_empty: 400,
-  prompt_too_long: 400,
-  adapter_mismatch: 400,
-  adapter_unreadable: 400,
-  store_busy: 409,
-  usage: 400,
-  spec_invalid: 400,
-};
-
 function refuse(reply: FastifyReply, thrown: unknown): FastifyReply {
-  const tooLargeOrMalformed = thrown instanceof Error && "statusCode" in thrown && !(thrown instanceof BoraError);
-  const error = tooLargeOrMalformed
-    ? new BoraError("usage", thrown.message, { hint: "send JSON of at most 1 MiB" })
-    : toBoraError(thrown);
+  const { status, error } = httpStatus(thrown);
   const { code, message, hint } = error;
-  return reply.code(statusOf[code] ?? 500).send({ error: { code, message, hint } });
+  return reply.code(status).send({ error: { code, message, hint } });
 }
 
 const json = (reply: FastifyReply, value: unknown): FastifyReply =>
@@ -104,15 +87,6 @@ async function unpublish(dir: string, file: controllerApi.ControllerFile): Promi
   if (present?.token === file.token) await rm(controllerApi.controllerFilePath(dir), { force: true });
 }
 
-async function listen(app: FastifyInstance, port: number): Promise<string> {
-  return app.listen({ host: "127.0.0.1", port }).catch((cause: unknown) => {
-    throw new BoraError("port_taken", `cannot listen on 127.0.0.1:${port}: ${toBoraError(cause).message}`, {
-      hint: "leave the port out, and a free one is taken",
-      cause,
-    });
-  });
-}
-
 /** Serves a lab on loopback for other processes of this user. Throws port_taken. */
 export async function serveController(lab: Lab, options: ServeOptions): Promise<ControllerServer> {
   const token = randomBytes(32).toString("base64url");
@@ -132,7 +106,7 @@ export async function serveController(lab: Lab, options: ServeOptions): Promise<
   addRoutes(app, lab, streams, options.planningWaitMs ?? 20_000);
   addGenerateRoute(app, lab);
 
-  const url = await listen(app, options.port ?? 0);
+  const url = await listenOn(app, "127.0.0.1", options.port ?? 0);
   const file = { pid: process.pid, host: hostname(), url, token, startedAt: new Date().toISOString() };
   await publish(options.dir, file);
   return {

@@ -45,6 +45,7 @@ test("the surface: commands, arguments, options", () => {
       "report | [sweep] | --out <folder> | --trainers <file> | --json | --to <folder>",
       "adapt | [sweep] | --tau <value> | --task <name> | --documents <n> | --curve | --tasks <names...> | --sizes <list> | --data <file> | --task-column <name> | --text-column <name> | --prompt-column <name> | --completion-column <name> | --id-column <name> | --date-column <name> | --out <folder> | --trainers <file> | --json | --set <path=value>",
       "evaluate | [adapters...] | --sweep <id> | --spec <file> | --tasks <names...> | --data <file> | --task-column <name> | --text-column <name> | --prompt-column <name> | --completion-column <name> | --id-column <name> | --date-column <name> | --out <folder> | --trainers <file> | --json | --set <path=value>",
+      "serve | --out <folder> | --trainers <file> | --json | --port <n> | --host <address> | --open",
       "pause | [sweep] | --out <folder> | --trainers <file> | --json",
       "resume | [sweep] | --out <folder> | --trainers <file> | --json",
       "drain | [sweep] | --out <folder> | --trainers <file> | --json",
@@ -64,6 +65,8 @@ describe("exit code 2, with one error and a hint", () => {
   test.each([
     ["an unknown command", ["explode"], /unknown command 'explode'/],
     ["an unknown option", ["sweep", "--explode"], /unknown option '--explode'/],
+    ["a page off loopback", ["serve", "--host", "0.0.0.0"], /bind_refused.*no TLS/s],
+    ["a port that is none", ["serve", "--port", "70000"], /--port is 70000/],
     ["an option without its value", ["plan", "--spec"], /argument missing/],
     ["too many arguments", ["status", "a", "b"], /too many arguments/],
     ["adapting to nothing", ["adapt", "s"], /^error usage: bora adapt needs --task/],

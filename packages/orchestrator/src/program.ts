@@ -51,6 +51,12 @@ export interface ReportOptions extends OutOptions {
   to?: string;
 }
 
+export interface ServeCommandOptions extends OutOptions {
+  port?: string;
+  host?: string;
+  open?: boolean;
+}
+
 export type Done = (exit: ExitName) => void;
 
 function addSweepCommands(program: Command, terminal: Terminal, done: Done): void {
@@ -116,6 +122,16 @@ function addUsesOfTheta(program: Command, terminal: Terminal, done: Done): void 
   withSet(withOut(withData(evaluate))).action(async (adapters: string[], options: EvaluateOptions) => {
     done(await (await import("./commands/evaluate.js")).evaluate(adapters, options, terminal));
   });
+}
+
+function addServe(program: Command, terminal: Terminal, done: Done): void {
+  withOut(program.command("serve").description("show sweeps on a web page, until Ctrl-C"))
+    .option("--port <n>", "a free one when left out")
+    .option("--host <address>", "loopback only: 127.0.0.1")
+    .option("--open", "open it in the browser")
+    .action(async (options: ServeCommandOptions) => {
+      done(await (await import("./commands/serve.js")).serve(options, terminal));
+    });
 }
 
 function addVerbs(program: Command, terminal: Terminal, done: Done): void {
@@ -188,6 +204,7 @@ export function buildProgram(terminal: Terminal, done: Done): Command {
   addSweepCommands(program, terminal, done);
   addReadCommands(program, terminal, done);
   addUsesOfTheta(program, terminal, done);
+  addServe(program, terminal, done);
   addVerbs(program, terminal, done);
   addSetUp(program, terminal, done);
   addTextCommands(program, terminal, done);

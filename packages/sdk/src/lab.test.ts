@@ -1,10 +1,15 @@
 import { readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { BoraError, type ExperimentSpec } from "@bora/contracts";
+import { systemClock } from "@bora/scheduler";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { checkOf, type InstantTrainers } from "./instant-trainer.fixture.js";
+import { FolderLab } from "./folder-lab.js";
+import type { LabParts } from "./lab-parts.js";
+import { LocalLab } from "./local-lab.js";
 import { decodeSweepEvent, encodeSweepEvent } from "./sweep-event.js";
-import { collect, experiment, makeFolder, openFolder } from "./temporary-lab.fixture.js";
+import { collect, experiment, makeFolder, openFolder, partsOf } from "./temporary-lab.fixture.js";
+import { writeResults } from "./write-results.js";
 
 let folder: Awaited<ReturnType<typeof makeFolder>>;
 let dir: string;

@@ -14,6 +14,7 @@ import type { Lab } from "./lab.js";
 import { LocalLab } from "./local-lab.js";
 import { storeLocation } from "./store-location.js";
 import { RemoteLab } from "./remote-lab.js";
+import { StoredSweepLog, type SweepLog } from "./sweep-log.js";
 import { findPython } from "./trainer-environment.js";
 
 const defaultLeaseMs = 60_000;
@@ -86,6 +87,9 @@ export function openLab(options: LabOptions): Promise<Lab> {
   if ("url" in options) return Promise.resolve(new RemoteLab(options));
   return Promise.resolve(new FolderLab(options.dir, new LocalLab(localParts(options))));
 }
+
+/** Opens what a folder's store holds, to read. */
+export const openLog = ({ dir }: { dir: string }): SweepLog => new StoredSweepLog(localParts({ dir }).openReader);
 
 /** Has a trainer placed, asks what it is and what it runs on, and lets it go. */
 export function describeTrainer(folder: LabFolder, signal: AbortSignal): Promise<wire.DescribeResponse> {

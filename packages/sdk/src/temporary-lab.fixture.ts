@@ -45,7 +45,8 @@ export async function makeFolder() {
   return { dir, out: join(dir, "runs"), scripted };
 }
 
-const partsOf = (folder: string, trainers: InstantTrainers): LabParts => ({
+/** What such a lab is made of. */
+export const partsOf = (folder: string, trainers: InstantTrainers): LabParts => ({
   dir: folder,
   openReader: () => openStore({ dir: folder, mode: "read" }),
   openWriter: () => openStore({ dir: folder, mode: "write" }),

@@ -36,6 +36,10 @@ export function sameRow(a: UnplacedRow, b: UnplacedRow): boolean {
   return Buffer.from(a.body).equals(b.body) || isDeepStrictEqual(decodeBody(a), decodeBody(b));
 }
 
+/** One training window of how many is read where `events` are more than `aboutAtMost`. */
+export const thinning = (events: number, aboutAtMost: number): number =>
+  Math.max(1, Math.ceil(events / Math.max(1, aboutAtMost)));
+
 const kindOf = (body: EventBody): string =>
   body.stream === "control" ? body.event.kind : (body.event.body?.$case ?? "empty");
 

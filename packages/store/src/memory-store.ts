@@ -1,6 +1,6 @@
 import { hostname } from "node:os";
 import { admit } from "./admission.js";
-import { fromRow } from "./event-row.js";
+import { fromRow, thinning } from "./event-row.js";
 import { project } from "./projections.js";
 import type { EventRow, RunRow } from "./schema.js";
 import type { EventQuery, NewEvent, Store, StoredEvent, StoreHolder, StoreReader, SweepSummary } from "./store.js";
@@ -29,12 +29,13 @@ export const memoryReader = (storage = new MemoryStorage()): StoreReader => new 
 class MemoryReader implements StoreReader {
   constructor(protected readonly storage: MemoryStorage) {}
 
-  async *read({ sweepId, runId, afterPosition = 0 }: EventQuery): AsyncGenerator<StoredEvent> {
-    for (const row of this.storage.rows.slice(afterPosition)) {
-      if (sweepId !== undefined && row.sweep_id !== sweepId) continue;
-      if (runId !== undefined && row.run_id !== runId) continue;
-      yield fromRow(row);
-    }
+  async *read({ sweepId, runId, afterPosition = 0, aboutAtMost = Infinity }: EventQuery): AsyncGenerator<StoredEvent> {
+    const found = this.storage.rows
+      .slice(afterPosition)
+      .filter((row) => sweepId === undefined || row.sweep_id === sweepId)
+      .filter((row) => runId === undefined || row.run_id === runId);
+    const every = thinning(found.length, aboutAtMost);
+    for (const row of found) if (row.kind !== "stepsDone" || row.seq % every === 0) yield fromRow(row);
   }
 
   async lastSeq(runId: string): Promise<number> {

@@ -1,8 +1,8 @@
 import { hostname } from "node:os";
-import type { Kysely, Transaction } from "kysely";
+import { sql, type Kysely, type SelectQueryBuilder, type Transaction } from "kysely";
 import { admit, streamsOf, type Admitted } from "./admission.js";
 import { withStoreErrors } from "./driver-errors.js";
-import { fromRow, type UnplacedRow } from "./event-row.js";
+import { fromRow, thinning, type UnplacedRow } from "./event-row.js";
 import { applyProjection, project } from "./projections.js";
 import type { RunRow, Tables } from "./schema.js";
 import type { EventQuery, NewEvent, Store, StoredEvent, StoreHolder, StoreReader, SweepSummary } from "./store.js";
@@ -18,10 +18,13 @@ export class SqlStoreReader implements StoreReader {
     private readonly close: () => Promise<void>,
   ) {}
 
-  async *read({ sweepId, runId, afterPosition = 0 }: EventQuery): AsyncGenerator<StoredEvent> {
-    let query = this.db.selectFrom("events").selectAll().orderBy("position").limit(PAGE_ROWS);
-    if (sweepId !== undefined) query = query.where("sweep_id", "=", sweepId);
-    if (runId !== undefined) query = query.where("run_id", "=", runId);
+  async *read({ sweepId, runId, afterPosition = 0, aboutAtMost }: EventQuery): AsyncGenerator<StoredEvent> {
+    let found = this.db.selectFrom("events");
+    if (sweepId !== undefined) found = found.where("sweep_id", "=", sweepId);
+    if (runId !== undefined) found = found.where("run_id", "=", runId);
+    const every = await this.thinning(found.where("position", ">", afterPosition), aboutAtMost);
+    if (every > 1) found = found.where((is) => is.or([is("kind", "<>", "stepsDone"), is(sql`seq % ${every}`, "=", 0)]));
+    const query = found.selectAll().orderBy("position").limit(PAGE_ROWS);
     for (let after = afterPosition; ;) {
       const rows = await withStoreErrors(() => query.where("position", ">", after).execute());
       for (const row of rows) yield fromRow(row);
@@ -29,6 +32,17 @@ export class SqlStoreReader implements StoreReader {
       if (last === undefined || rows.length < PAGE_ROWS) return;
       after = last.position;
     }
+  }
+
+  /** One window of how many is read: docs of EventQuery.aboutAtMost. */
+  private async thinning(
+    found: SelectQueryBuilder<Tables, "events", unknown>,
+    aboutAtMost: number | undefined,
+  ): Promise<number> {
+    if (aboutAtMost === undefined) return 1;
+    const counted = found.select((e) => e.fn.countAll<number>().as("events"));
+    const { events } = await withStoreErrors(() => counted.executeTakeFirstOrThrow());
+    return thinning(Number(events), aboutAtMost);
   }
 
   async lastSeq(runId: string): Promise<number> {

@@ -70,6 +70,23 @@ for (const [name, make, skip] of backends) {
       expect(await store.lastSeq(RUN)).toBe(2_100);
     });
 
+    test("reads a long log thinned by its training windows alone, the same ones every time", async () => {
+      await store.append([
+        ...begun(),
+        ...Array.from({ length: 100 }, (_, i) => trained(i + 1)),
+        trialDone(101, "trial-a"),
+      ]);
+      const seqs = async (aboutAtMost: number) => {
+        const found: number[] = [];
+        for await (const { runId, seq } of store.read({ sweepId: SWEEP, aboutAtMost }))
+          if (runId === RUN) found.push(seq);
+        return found;
+      };
+      expect(await seqs(103)).toHaveLength(101);
+      expect(await seqs(26)).toEqual([...Array.from({ length: 25 }, (_, i) => 4 * (i + 1)), 101]);
+      expect(await seqs(1)).toEqual([101]);
+    });
+
     test("an event delivered again with equal content changes nothing", async () => {
       await store.append([...begun(), trained(1), trained(2)]);
       expect(await store.append([trained(1), trained(2), trained(2), lease(2)])).toEqual([]);

@@ -21,6 +21,8 @@ export interface EventQuery {
   sweepId?: string;
   runId?: string;
   afterPosition?: number;
+  /** Where there are more events, every n-th training window is read, and everything else: enough for a picture. */
+  aboutAtMost?: number;
 }
 
 export interface SweepSummary {

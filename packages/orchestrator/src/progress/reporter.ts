@@ -1,9 +1,9 @@
 import type { SweepEvent } from "@bora/sdk";
-import { encodeSweepEvent } from "@bora/sdk/controller";
+import { encodeSweepEvent, progress } from "@bora/sdk/controller";
 import type { Terminal } from "../terminal.js";
-import { eventLine } from "./lines.js";
-import { advance, noProgress, type Progress } from "./state.js";
 import { view } from "./view.js";
+
+const { advance, eventLine, noProgress } = progress;
 
 export interface Notice {
   code: string;
@@ -29,7 +29,7 @@ export function lineReporter(terminal: Terminal, stepEveryMs = 10_000): Reporter
   const say = (text: string) => {
     terminal.out(`${clockTime(terminal.nowMs())} ${text}`);
   };
-  let state: Progress = noProgress(startedAt);
+  let state = noProgress(startedAt);
   let lastStepAt = 0;
   return {
     stage: say,

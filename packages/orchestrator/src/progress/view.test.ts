@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { advance, noProgress } from "./state.js";
+import { progress } from "@bora/sdk/controller";
 import {
   endOfMidway,
   eventsOf,
@@ -12,7 +12,9 @@ import {
   trials,
   validated,
 } from "./sweep.fixture.js";
-import { timeLeft, view } from "./view.js";
+import { view } from "./view.js";
+
+const { advance, noProgress, timeLeft } = progress;
 
 const startOf = (events: typeof midway) => events[0]?.at ?? 0;
 const fold = (events = midway) => events.reduce(advance, noProgress(startOf(events)));

@@ -1,18 +1,16 @@
 import { formatTau } from "@bora/contracts";
-import type { PackProgress, Progress, TrialProgress } from "./state.js";
+import { progress } from "@bora/sdk/controller";
 import { bar, clip, duration, nats, perplexity, short, sparkline } from "./words.js";
+
+type Progress = progress.Progress;
+type PackProgress = progress.PackProgress;
+type TrialProgress = progress.TrialProgress;
+const { timeLeft } = progress;
 
 export interface Screen {
   columns: number;
   rows: number;
   nowMs: number;
-}
-
-/** Milliseconds until every trial of the pack has reached maxSteps: at most so long, since validation ends most earlier. */
-export function timeLeft(state: Progress, pack: PackProgress): number | null {
-  const done = pack.step - pack.firstStep;
-  if (pack.at !== "training" || done < 1) return null;
-  return ((pack.lastAt - pack.startedAt) / done) * (state.maxSteps - pack.step);
 }
 
 const unfinished: ReadonlySet<TrialProgress["at"]> = new Set(["planned", "training", "stopped"]);
@@ -74,13 +72,12 @@ function trialLine(trial: TrialProgress, seeds: boolean, columns: number): strin
 
 function packBlock(state: Progress, pack: PackProgress, screen: Screen): string[] {
   const trials = pack.trialIds.map((id) => state.trials.get(id)).filter((trial) => trial !== undefined);
-  const seeds = new Set([...state.trials.values()].map(({ seed }) => seed)).size > 1;
   const curveTitle = screen.columns >= narrow + 18 + 54 ? "validation at every evaluation" : "trend";
   const title = `${columnTitles}  ${screen.columns >= narrow + 18 + 12 ? "state".padEnd(18) + curveTitle : "state"}`;
   return [
     packLine(state, pack, screen),
     clip(title, screen.columns),
-    ...trials.map((trial) => trialLine(trial, seeds, screen.columns)),
+    ...trials.map((trial) => trialLine(trial, state.seeds > 1, screen.columns)),
   ];
 }
 

@@ -32,7 +32,11 @@ function ceiling(curves: readonly LearningCurve[]): number {
  * Macro validation perplexity (logarithmic) while trials train: a line each, in the colour of its tau, a dot at the best
  * step. `curves` must hold a point.
  */
-export function learningCurves(data: LearningCurves, options: FigureOptions = {}): Element {
+export function learningCurves(
+  data: LearningCurves,
+  options: FigureOptions & { of?: "validation" | "training" } = {},
+): Element {
+  const { of = "validation" } = options;
   const sheet = sheetOf(options);
   const curves = data.curves.filter(({ points }) => points.length > 0);
   const taus = [...new Set(curves.map(({ tau }) => tau))];
@@ -68,13 +72,13 @@ export function learningCurves(data: LearningCurves, options: FigureOptions = {}
   }));
   const lastStep = Math.max(...points.map(({ step }) => step));
   return draw(sheet, size, {
-    ariaLabel: "Validation perplexity while training, by tau",
+    ariaLabel: `${of === "training" ? "Training" : "Validation"} perplexity by step, by tau`,
     x: { domain: [0, lastStep || 1], axis: null },
     y: { type: "log", domain: scale.domain, axis: null },
     marks: [
       ...scale.marks,
       Plot.axisX({ label: null, ticks: sheet.narrow ? 4 : 8 }),
-      Plot.text(["validation perplexity, macro"], {
+      Plot.text([`${of} perplexity, macro`], {
         frameAnchor: "top-left",
         textAnchor: "start",
         dx: 4 - size.left,

@@ -55,10 +55,10 @@ function lines(sheet: Sheet, { overall: mean, tasks, best }: PerplexityByTau, { 
 }
 
 /** Names at the right ends of the lines. */
-function names(sheet: Sheet, size: Size, data: PerplexityByTau, scale: LogScale, right: number): Plot.Markish {
+function names(sheet: Sheet, size: Size, data: PerplexityByTau & { thick: string }, scale: LogScale, right: number) {
   const end = (points: readonly { perplexity: number }[]) => scale.at(points.at(-1)?.perplexity ?? NaN);
   const wanted = [
-    { text: overall, y: end(data.overall), first: true },
+    { text: data.thick, y: end(data.overall), first: true },
     ...data.tasks
       .filter(({ points }) => points.length > 0)
       .map(({ name, points }) => ({ text: name, y: end(points), first: false })),
@@ -97,11 +97,14 @@ function farAbove(base: number, shown: readonly number[]): boolean {
 /**
  * The poster's figure: test perplexity (logarithmic) against tau, 0 and infinity as named ends; every task thin, all
  * tasks together thick with the interval of their difference to the best tau, which is marked by a dot, the base model
- * dashed. `overall` must hold a point.
+ * dashed. `overall` must hold a point; `thick` names its line.
  */
-export function perplexityAgainstTau(data: PerplexityByTau, options: FigureOptions = {}): Element {
+export function perplexityAgainstTau(
+  data: PerplexityByTau,
+  { thick = overall, ...options }: FigureOptions & { thick?: string } = {},
+): Element {
   const sheet = sheetOf(options);
-  const texts = [overall, ...data.tasks.map(({ name }) => name)];
+  const texts = [thick, ...data.tasks.map(({ name }) => name)];
   const size: Size = {
     height: sheet.narrow ? 380 : 460,
     top: 34,
@@ -123,7 +126,7 @@ export function perplexityAgainstTau(data: PerplexityByTau, options: FigureOptio
       ...axes(sheet, size, axis),
       ...baseMarks(data.base, scale),
       ...lines(sheet, data, axis),
-      names(sheet, size, data, scale, axis.domain[1]),
+      names(sheet, size, { ...data, thick }, scale, axis.domain[1]),
     ],
   });
 }

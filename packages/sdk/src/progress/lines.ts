@@ -1,7 +1,6 @@
 import { formatBytes, formatTau } from "@bora/contracts";
-import type { SweepEvent } from "@bora/sdk";
-import type { PackProgress, Progress } from "./state.js";
-import { timeLeft } from "./view.js";
+import type { SweepEvent } from "../sweep-event.js";
+import { timeLeft, type PackProgress, type Progress } from "./state.js";
 import { duration, many, nats, perplexity, short } from "./words.js";
 
 type Body = SweepEvent["event"];
@@ -10,8 +9,7 @@ type Kind<K extends Body["kind"]> = Extract<Body, { kind: K }>;
 const tauOf = (state: Progress, trialId: string): string => {
   const trial = state.trials.get(trialId);
   if (trial === undefined) return trialId;
-  const seeds = new Set([...state.trials.values()].map(({ seed }) => seed));
-  return `tau ${formatTau(trial.tau)}${seeds.size > 1 ? ` seed ${trial.seed}` : ""}`;
+  return `tau ${formatTau(trial.tau)}${state.seeds > 1 ? ` seed ${trial.seed}` : ""}`;
 };
 
 function stepsLine(state: Progress, pack: PackProgress, event: Kind<"steps_done">): string {

@@ -1,0 +1,40 @@
+import { hostname } from "node:os";
+import { openLab } from "@bora/sdk";
+import { controllerApi } from "@bora/sdk/controller";
+import type { LiveSweeps } from "./sweep-library.js";
+
+const answerWithinMs = 1_000;
+const freshMs = 1_000;
+
+/** Whether a process of this machine lives; true where nobody here can tell. */
+function mayLive({ pid, host }: { pid: number; host: string }): boolean {
+  if (host !== hostname()) return true;
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return error instanceof Error && "code" in error && error.code === "EPERM";
+  }
+}
+
+async function ask(dir: string): Promise<ReadonlySet<string> | null> {
+  const file = await controllerApi.readControllerFile(dir);
+  if (file === null || !mayLive(file)) return new Set();
+  await using lab = await openLab({ url: file.url, token: file.token });
+  const late = new Promise<null>((resolve) => setTimeout(resolve, answerWithinMs, null).unref());
+  const answer = await Promise.race([lab.status().catch(() => null), late]);
+  return answer && new Set(answer.filter(({ live }) => live).map(({ sweepId }) => sweepId));
+}
+
+/** Asks the folder's controller, at most once a second, and waits a second for it at most. */
+export function liveSweepsOf(dir: string, now: () => number): LiveSweeps {
+  let asked = -Infinity;
+  let answer: ReturnType<LiveSweeps> = Promise.resolve(null);
+  return () => {
+    if (now() - asked >= freshMs) {
+      asked = now();
+      answer = ask(dir);
+    }
+    return answer;
+  };
+}

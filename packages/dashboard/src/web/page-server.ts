@@ -1,0 +1,124 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { BoraError, type SweepResults } from "@bora/contracts";
+import type { Lab, SweepCommand } from "@bora/sdk";
+import type { SweepLog, TrainerLook } from "@bora/sdk/controller";
+import fastifyStatic from "@fastify/static";
+import Fastify, { type FastifyInstance, type FastifyReply } from "fastify";
+import { z } from "zod";
+import { httpStatus, listenOn } from "../http-errors.js";
+import { pagePaths, type Figures } from "./page-api.js";
+import { addGuard, cookieName, cookieOf, Forbidden, portOf } from "./page-guard.js";
+import { addRoutes, json, parsed } from "./routes.js";
+import { Sessions, TooManyLogins } from "./sessions.js";
+import { addSpeakRoute, type Generate } from "./speak.js";
+import { SweepLibrary, type LiveSweeps } from "./sweep-library.js";
+import { TrainerWatch } from "./trainer-watch.js";
+
+/** What the page is made of, as plain parameters: the real parts, or their in-memory twins in tests. */
+export interface PageParts {
+  dir: string; // <out>
+  log: SweepLog;
+  lab: Pick<Lab, "follow" | "results">;
+  live: LiveSweeps;
+  lookAtTrainers(): Promise<TrainerLook[]>;
+  perplexityOf(results: SweepResults): Promise<Figures["perplexity"]>;
+  /** Hands a command to a sweep's controller, or becomes it. */
+  send(sweepId: string, command: SweepCommand): Promise<void>;
+  generate: Generate;
+  now(): number; // ms
+  port?: number; // any free one
+  host?: string; // loopback
+  builtPage?: string; // folder
+  pollMs?: number;
+}
+
+export interface PageServer extends AsyncDisposable {
+  readonly url: string;
+  /** An address that logs a browser in once; the one before is void. The token is in the fragment: no log sees it. */
+  newLink(): string;
+}
+
+const loopback: ReadonlySet<string> = new Set(["127.0.0.1", "localhost", "::1"]);
+const built = fileURLToPath(new URL("../page", import.meta.url));
+const Login = z.strictObject({ token: z.string().max(200) });
+
+function refuse(reply: FastifyReply, thrown: unknown): FastifyReply {
+  const { status, error } = httpStatus(thrown);
+  if (thrown instanceof TooManyLogins) void reply.header("retry-after", thrown.retryAfterSeconds).code(429);
+  else void reply.code(thrown instanceof Forbidden ? 403 : status);
+  const { code, message, hint } = error;
+  return reply.type("application/json").send({ error: { code, message, hint } });
+}
+
+function addSessionRoutes(app: FastifyInstance, sessions: Sessions, { dir }: PageParts): void {
+  const cookie = (value: string, more = "") =>
+    `${cookieName(portOf(app))}=${value}; HttpOnly; SameSite=Strict; Path=/${more}`;
+  app.post(pagePaths.login, async ({ body }, reply) => {
+    const { token } = parsed(Login, body, "the login");
+    return json(reply.header("set-cookie", cookie(sessions.login(token))), {});
+  });
+  app.post(pagePaths.logout, async (request, reply) => {
+    sessions.end(cookieOf(request, portOf(app)) ?? "");
+    return json(reply.header("set-cookie", cookie("", "; Max-Age=0")), {});
+  });
+  app.get(pagePaths.session, async (request, reply) => {
+    const session = sessions.find(cookieOf(request, portOf(app)));
+    return json(reply, { csrf: session?.csrf ?? "", folder: dir });
+  });
+}
+
+/** The built page's files; every other address that is no file is the page too: it reads where it is from its URL. */
+async function addPage(app: FastifyInstance, root: string): Promise<void> {
+  const isBuilt = existsSync(join(root, "index.html"));
+  if (isBuilt) await app.register(fastifyStatic, { root, cacheControl: false });
+  app.setNotFoundHandler(async ({ method, url }, reply) => {
+    const [path = ""] = url.split("?");
+    const isPage = method === "GET" && !path.startsWith("/api/") && !/\.\w+$/.test(path);
+    if (isPage && isBuilt) return reply.header("cache-control", "no-cache").sendFile("index.html");
+    if (isPage)
+      return refuse(
+        reply,
+        new BoraError("environment_missing", "the page is not built", { hint: "npx nx run dashboard:build" }),
+      );
+    const { error } = httpStatus(
+      new BoraError("usage", `there is no ${method} ${path.slice(0, 200)}`, { hint: "see docs/page.md" }),
+    );
+    return reply.code(404).send({ error: { code: error.code, message: error.message, hint: error.hint } });
+  });
+}
+
+/** Serves the web page of a folder of sweeps. Throws bind_refused off loopback, port_taken. */
+export async function servePage(parts: PageParts): Promise<PageServer> {
+  const { host = "127.0.0.1", port = 0, builtPage = built } = parts;
+  if (!loopback.has(host))
+    throw new BoraError(
+      "bind_refused",
+      `refusing to serve the page on ${host}: there is no TLS, and without it only loopback is safe`,
+      {
+        hint: "leave --host out, and reach the page from elsewhere through a tunnel: ssh -L",
+      },
+    );
+  const app = Fastify({ bodyLimit: 2 ** 20, forceCloseConnections: true });
+  app.removeContentTypeParser("text/plain"); // what a foreign form could send without asking
+  const sessions = new Sessions(parts.now);
+  const library = new SweepLibrary(parts);
+  const trainers = new TrainerWatch(library, parts.lookAtTrainers, parts.now);
+  app.setErrorHandler((error, _request, reply) => refuse(reply, error));
+  addGuard(app, sessions);
+  addSessionRoutes(app, sessions, parts);
+  const { perplexityOf, send } = parts;
+  addRoutes(app, { library, trainers, perplexityOf, send, folderOf: (sweepId) => join(parts.dir, sweepId) });
+  addSpeakRoute(app, library, parts.generate);
+  await addPage(app, builtPage);
+  const url = await listenOn(app, host, port);
+  library.list().catch(() => undefined); // read before somebody comes; an error is told to whoever asks
+  return {
+    url,
+    newLink: () => `${url}/#login=${sessions.newLink()}`,
+    async [Symbol.asyncDispose]() {
+      await app.close();
+    },
+  };
+}
