@@ -52,14 +52,14 @@ describe("programs in documents", () => {
     expect(complaintsAbout(programs, join(root, "test"))).toEqual([]);
   });
 
-  it("that are not slow run, on a finished sweep", async () => {
+  it("that are quick run, on a finished sweep", async () => {
     const { dir, out, scripted } = await makeFolder();
     prepareFolder(dir);
     {
       await using lab = openFolder(out, scripted());
       await (await lab.sweep(experiment())).result();
     }
-    const quick = programs.filter(({ slow }) => !slow);
+    const quick = programs.filter(({ kind }) => kind === "quick");
     expect(quick.length).toBeGreaterThan(1);
     for (const block of quick) expect(await runBlock(block, dir), block.text).not.toBe("");
     expect(readFileSync(join(dir, "perplexity.svg"), "utf8")).toMatch(/^<svg/);

@@ -103,7 +103,7 @@ test(
     const folder = mkdtempSync(join(tmpdir(), "bora-programs-"));
     prepareFolder(folder);
     copyFileSync(spec, join(folder, "experiment.yaml"));
-    const slow = pagesOf(root).flatMap((page) => blocksOf(root, page, "ts").filter((block) => block.slow));
+    const slow = pagesOf(root).flatMap((page) => blocksOf(root, page, "ts").filter(({ kind }) => kind === "slow"));
     const stops = ({ text }: CodeBlock) => text.includes("AbortController");
     const [first, ...others] = slow.toSorted((a, b) => Number(stops(b)) - Number(stops(a)));
     expect(await runBlock(first ?? fail(), folder)).toMatch(/^(interrupted|done)$/m);

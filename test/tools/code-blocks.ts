@@ -2,10 +2,13 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import ts from "typescript";
 
-/** A page's block of code: `slow` ones train, and run with the tests that have a trainer. */
+/**
+ * A page's block of code. `slow` ones train, and run with the tests that have a trainer; `compiled` ones need what is
+ * the reader's, so they are compiled alone.
+ */
 export interface CodeBlock {
   page: string;
-  slow: boolean;
+  kind: "quick" | "slow" | "compiled";
   text: string;
 }
 
@@ -17,11 +20,16 @@ export const pagesOf = (root: string): string[] => [
     .map((file) => `docs/${file}`),
 ];
 
+const blockOf = (language: string): RegExp =>
+  new RegExp(`^\`\`\`${language}(?: (slow|compiled))?\\n([^]*?)^\`\`\``, "gm");
+
 /** Blocks of a language, in order. */
 export const blocksOf = (root: string, page: string, language: string): CodeBlock[] =>
-  [
-    ...readFileSync(join(root, page), "utf8").matchAll(new RegExp(`^\`\`\`${language}( slow)?\\n([^]*?)^\`\`\``, "gm")),
-  ].map(([, slow, text = ""]) => ({ page, slow: slow !== undefined, text }));
+  [...readFileSync(join(root, page), "utf8").matchAll(blockOf(language))].map(([, kind, text = ""]) => ({
+    page,
+    kind: kind === "slow" || kind === "compiled" ? kind : "quick",
+    text,
+  }));
 
 const options: ts.CompilerOptions = {
   strict: true,
