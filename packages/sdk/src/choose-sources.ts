@@ -2,6 +2,7 @@ import { formatTau, type ExperimentSpec } from "@bora/contracts";
 import { openStore } from "@bora/store";
 import { chooseTrials } from "./export/choose-adapters.js";
 import type { TextSource } from "./generate-request.js";
+import { storeLocation } from "./store-location.js";
 import { findTask, sweepFacts } from "./sweep-facts.js";
 
 /** Whose texts are wanted, in words; nothing said means the base, Theta and tasks at the best trial. */
@@ -29,7 +30,7 @@ export async function chooseSources(
   sweepId: string,
   choice: SourceChoice,
 ): Promise<ChosenSources> {
-  const store = openStore({ dir, mode: "read" });
+  const store = openStore({ ...storeLocation(dir), mode: "read" });
   try {
     const facts = await sweepFacts(dir, sweepId, () => store);
     const { tasks = [], folders = [] } = choice;

@@ -6,6 +6,7 @@ import { foldSweep, type SweepState } from "@bora/scheduler";
 import { openStore } from "@bora/store";
 import { z } from "zod";
 import { sweepFolder } from "./out-folder.js";
+import { storeLocation } from "./store-location.js";
 import { gramIn, resultsOf, type SweepNumbers } from "./write-results.js";
 
 /** A sweep's numbers and where they are. */
@@ -106,7 +107,7 @@ export const readPlace = (place: SweepPlace): Promise<StoredSweep> =>
  * results_missing, results_version and artifact_corrupt.
  */
 export async function readSweep(dir: string, sweepId: string): Promise<StoredSweep> {
-  await using store = await openStore({ dir, mode: "read" });
+  await using store = await openStore({ ...storeLocation(dir), mode: "read" });
   const state = await foldSweep(store, sweepId);
   const folder = sweepFolder(dir, sweepId);
   if (state.plan === null || state.phase.at === "ended") {
