@@ -138,6 +138,34 @@ inChromium(`the page of a real sweep in Chromium${skip}`, () => {
   });
 
   it(
+    "lets the base, Theta and two tasks speak side by side, and shows the same after a reload",
+    async () => {
+      await page.getByRole("link", { name: "Read them speak" }).click();
+      await page.getByLabel("prompt").fill("the field and the");
+      await page.getByLabel("tokens, at most").fill("8");
+      for (const voice of ["base model", "Θ at τ = 1e3", "farmer at τ = 1e3", "sailor at τ = inf"])
+        await page.getByLabel(voice, { exact: true }).check();
+      const said = async (): Promise<string> => {
+        const ended = page.locator("article[data-done]:not([data-done=''])");
+        await expect.poll(() => ended.count(), { timeout: minutes(3) }).toBe(4);
+        return page.locator(".speeches").innerText();
+      };
+      const speak = page.getByRole("button", { name: "Continue the prompt" });
+      await speak.click();
+      const first = await said();
+      await page.reload();
+      expect(await said()).toBe(first);
+      await page.evaluate("sessionStorage.clear()");
+      await page.reload();
+      await speak.click();
+      expect(await said()).toBe(first);
+      expect(await photograph(page, "speak"), "speak is wider").toBeLessThanOrEqual(0);
+      expect(await seriousFindings(page)).toEqual([]);
+    },
+    minutes(6),
+  );
+
+  it(
     "has nothing serious for axe, is never wider than the window, and is walked by the keyboard",
     async () => {
       for (const [name, path] of Object.entries(views())) {
