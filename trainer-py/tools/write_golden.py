@@ -123,7 +123,9 @@ def run_spec() -> run_pb2.RunSpec:
         beta1=0.9,
         beta2=0.999,
         epsilon=1e-8,
+        best_step=run_pb2.BEST_STEP_TRIAL,
     )
+    mean = run_pb2.PriorMean(path="adapters/θ", sha256="cd" * 32)
     taus = [0.0, 1e-3, 1e4, float("inf")]
     return run_pb2.RunSpec(
         run_id=RUN_ID,
@@ -132,13 +134,16 @@ def run_spec() -> run_pb2.RunSpec:
         adapter=run_pb2.AdapterSpec(
             family=run_pb2.ADAPTER_FAMILY_RSLORA, rank=16, alpha=32.5, targets=["q_proj", "v_proj"], layers=[0, 23]
         ),
-        prior=run_pb2.PriorSpec(family=run_pb2.PRIOR_FAMILY_GROUP_LAPLACE, tau0=0.5),
+        prior=run_pb2.PriorSpec(family=run_pb2.PRIOR_FAMILY_GROUP_LAPLACE, tau0=0.5, mean=mean),
         train=train,
         fits=[run_pb2.Fit(trial_id=f"trial-{i}", tau=tau, seed=2**32 - 1) for i, tau in enumerate(taus)],
         evaluate_base=True,
         float32_check=True,
         execution=EXECUTION,
         engine=run_pb2.EngineSpec(compile=True, cuda_graph=True),
+        evaluate=run_pb2.EvaluateSpec(
+            adapters=[run_pb2.EvaluatedAdapter(), run_pb2.EvaluatedAdapter(path="adapters/a", sha256="ef" * 32)]
+        ),
     )
 
 

@@ -135,7 +135,7 @@ class RunKeeper:
         """
         roots = [root for root in (self._adapter_root, self._model_root) if root is not None]
         if not roots:
-            return path
+            return str(Path(path).resolve())
         for root in roots[:-1]:
             with contextlib.suppress(TrainerError):
                 return str(below(root, path))

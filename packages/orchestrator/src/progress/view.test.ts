@@ -106,7 +106,7 @@ describe("the fold", () => {
 
   test("an evaluation of every document at the end is not an evaluation while training", () => {
     const trial = trials[0]?.id ?? "";
-    const end = { ...validated(trial, 50, 4.6), complete: true };
+    const end = { ...validated(trial, 25, 4.6), complete: true };
     const state = fold(eventsOf([planned, leased, started, validated(trial, 25, 4.75), end]));
     expect(state.trials.get(trial)?.validation).toEqual([4.75]);
   });
