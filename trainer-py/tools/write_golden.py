@@ -142,7 +142,9 @@ def run_spec() -> run_pb2.RunSpec:
         execution=EXECUTION,
         engine=run_pb2.EngineSpec(compile=True, cuda_graph=True),
         evaluate=run_pb2.EvaluateSpec(
-            adapters=[run_pb2.EvaluatedAdapter(), run_pb2.EvaluatedAdapter(path="adapters/a", sha256="ef" * 32)]
+            adapters=[
+                run_pb2.EvaluatedAdapter(path=f"adapters/{i}" * (i > 0), sha256="ef" * 32 * (i > 0)) for i in range(4)
+            ]
         ),
     )
 
