@@ -55,7 +55,9 @@ inChromium(`the page of a real sweep in Chromium${skip}`, () => {
   beforeAll(async () => {
     folder = await makeTinyData();
     out = join(folder, "page");
-    const spec = writeExperiment(folder, "paged", { train: { ...short, maxSteps: 60, patience: 60 } });
+    const spec = writeExperiment(folder, "paged", {
+      train: { ...short, maxSteps: 900, patience: 900, evaluateEvery: 10 },
+    });
     sweeping = await startUntil(["sweep", "--spec", spec, "--out", out], ({ kind }) => kind === "evaluated");
     await openPage(out);
   }, minutes(4));
