@@ -12,7 +12,10 @@ const most = 12;
 const reasons: Record<string, { most: number; because: string }> = {
   "@bora/contracts": { most: 40, because: "the words of all other packages: what they share is here or nowhere" },
   "@bora/sdk/controller": { most: 26, because: "each word of the controller's HTTP is a schema, which is a value" },
-  "@bora/scheduler": { most: 16, because: "what a controller waits for (room on a disk) is asked outside its loop too" },
+  "@bora/scheduler": {
+    most: 16,
+    because: "what a controller waits for (room on a disk) is asked outside its loop too",
+  },
   "@bora/analysis": { most: 24, because: "one function a statistic of docs/statistics.md" },
 };
 
