@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { BoraError, toBoraError, type TransportTls } from "@bora/contracts";
 import { z } from "zod";
 import type { Placement, PlaceRequest, Placer } from "./placer.js";
-import { isTrainerId } from "./trainer-folder.js";
+import { parsedJson, trainerFolder } from "./trainer-folder.js";
 import type { RunningTrainer } from "./trainers-file.js";
 
 /** Which trainer was taken under a name. */
@@ -108,7 +108,7 @@ export class StaticPlacer implements Placer {
     const found = new Map<string, Taken>();
     for (const name of names) {
       const content = await readFile(join(this.options.root, name), "utf8").catch(() => "");
-      const taken = Taken.safeParse(parsed(content));
+      const taken = Taken.safeParse(parsedJson(content)); // torn by a full disk: as if it was never taken
       if (taken.success) found.set(name.slice(0, -suffix.length), taken.data);
     }
     return found;
@@ -121,10 +121,7 @@ export class StaticPlacer implements Placer {
   }
 
   private file(trainerId: string): string {
-    if (isTrainerId(trainerId)) return join(this.options.root, `${trainerId}${suffix}`);
-    throw new BoraError("usage", `the trainer id ${JSON.stringify(trainerId)} is no file name`, {
-      hint: "use at most 64 letters, digits, '-', '_' and '.'",
-    });
+    return `${trainerFolder(this.options.root, trainerId).path}${suffix}`;
   }
 }
 
@@ -150,11 +147,3 @@ const placement = (
 });
 
 const messages = (errors: readonly BoraError[]): string => errors.map(({ message }) => message).join("; ");
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null; // torn by a full disk: as if it was never taken
-  }
-}

@@ -76,7 +76,8 @@ export async function logTail({ logFile }: TrainerFolder, from: number): Promise
   return buffer.toString("utf8", 0, bytesRead).trim();
 }
 
-function parsedJson(text: string): unknown {
+/** Null for text that is no JSON. */
+export function parsedJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
