@@ -5,12 +5,12 @@ import { z } from "zod";
 
 const tauOrNone = z.unknown().transform((tau) => (tau === null ? null : parseTau(tau)));
 
-/** A row as the file and the controller's JSON lines hold it. */
+/** A row as the controller's JSON lines hold it. */
 const Row = z.object({
   model: z.enum(["task", "prior-mean", "base"]),
   trial: z.string(),
   tau: tauOrNone,
-  seed: z.union([z.number(), z.bigint().transform(Number)]).nullable(),
+  seed: z.number().nullable(),
   task: z.string(),
   split: z.enum(["validation", "test"]),
   document: z.string(),
@@ -25,10 +25,9 @@ export async function readDocuments(folder: string): Promise<DocumentRow[] | nul
   const path = join(folder, "documents.parquet");
   const bytes = await readFile(path).catch(() => null);
   if (bytes === null) return null;
-  const { parquetReadObjects } = await import("hyparquet"); // most programs read no documents
+  const parquet = await import("@bora/report/documents-parquet"); // most programs read no documents, and this draws nothing
   try {
-    const file = new Uint8Array(bytes).buffer;
-    return z.array(Row).parse(await parquetReadObjects({ file }));
+    return await parquet.readDocuments(bytes);
   } catch (cause) {
     throw new BoraError("artifact_corrupt", `${path} (${bytes.length} bytes) holds no rows of this version`, {
       hint: "run the sweep again: its files are written anew, nothing is trained",
