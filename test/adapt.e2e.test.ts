@@ -178,7 +178,7 @@ describe("bora evaluate", () => {
       const known = await run("status", "--out", join(folder, "half"), "--json");
       const { sweepId: id } = JSON.parse(known.stdout) as { sweepId: string };
       const refused = await run("evaluate", "base", "--sweep", id, "--out", join(folder, "half"));
-      expect(refused.stderr).toMatch(/error sweep_unfinished: .*0 of 1 trials are done/);
+      expect(refused.stderr).toMatch(/error results_missing: .*0 of 1 trials are done/);
     },
     minutes(4),
   );

@@ -113,7 +113,7 @@ describe.each([
     const sweep = await opened.sweep(spec);
     for (const call of [() => opened.results(sweep.sweepId), () => opened.documents(sweep.sweepId)])
       await expect(call()).rejects.toMatchObject({
-        code: "sweep_unknown",
+        code: "results_missing",
         message: expect.stringMatching(/0 of 3 trials are done/),
       });
   });

@@ -29,7 +29,6 @@ export const errorDomains = {
   out_not_empty: "user",
   sweep_unknown: "user",
   results_missing: "user",
-  sweep_unfinished: "user",
   results_version: "user",
   trial_unknown: "user",
   task_unknown: "user",
@@ -99,6 +98,10 @@ export class BoraError extends Error {
     return errorDomains[this.code];
   }
 }
+
+/** Whether a call of the file system failed because there is nothing at that path. */
+export const isMissing = (thrown: unknown): boolean =>
+  thrown instanceof Error && "code" in thrown && (thrown.code === "ENOENT" || thrown.code === "ENOTDIR");
 
 /** Anything thrown, as a BoraError; what is not one already becomes `internal` with its cause kept. */
 export function toBoraError(thrown: unknown): BoraError {

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { open, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { BoraError } from "@bora/contracts";
+import { BoraError, isMissing } from "@bora/contracts";
 import { z } from "zod";
 import type { ProcessIdentity } from "./processes.js";
 
@@ -89,7 +89,7 @@ async function textOf(path: string): Promise<string | null> {
   try {
     return await readFile(path, "utf8");
   } catch (thrown) {
-    if (thrown instanceof Error && "code" in thrown && thrown.code === "ENOENT") return null;
+    if (isMissing(thrown)) return null;
     throw thrown;
   }
 }

@@ -1,11 +1,11 @@
-import { BoraError, type ControlEvent, type ErrorCode } from "@bora/contracts";
+import { BoraError, isMissing, type ControlEvent, type ErrorCode } from "@bora/contracts";
 import type { Trainer } from "@bora/trainer-client";
 import { copyFile, link, mkdir, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { asDiskError } from "./disk-error.js";
 import { manifestOf } from "./evolve-trainer.js";
 import { asFailure, type Loop } from "./loop.js";
-import { isMissing, isThere, manifestFile, readResultFiles } from "./result-files.js";
+import { isThere, manifestFile, readResultFiles } from "./result-files.js";
 import { backoffMs, maxAttempts } from "./retry-policy.js";
 import type { ResultManifest } from "./sweep-state.js";
 

@@ -1,10 +1,10 @@
 import { createHash } from "node:crypto";
 import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { BoraError } from "@bora/contracts";
+import { BoraError, isMissing } from "@bora/contracts";
 import { fetchResults } from "./fetch-results.js";
 import type { Loop } from "./loop.js";
-import { documentsFolder, isMissing, isThere, manifestFile, readResultFiles } from "./result-files.js";
+import { documentsFolder, isThere, manifestFile, readResultFiles } from "./result-files.js";
 
 /**
  * Looks at the result files that an earlier controller fetched, before the sweep goes on: what was cut, lost or changed on

@@ -1,4 +1,4 @@
-import { BoraError, type wire } from "@bora/contracts";
+import { BoraError, isMissing, type wire } from "@bora/contracts";
 import { readFile, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { z } from "zod";
@@ -60,9 +60,6 @@ export async function readResultFiles(sweepFolder: string, trialId: string | nul
     });
   }
 }
-
-export const isMissing = (error: unknown): boolean =>
-  error instanceof Error && "code" in error && error.code === "ENOENT";
 
 /** Whether a file is there with the size it should have; transfers are checked by content and moved in whole. */
 export async function isThere({ artifact, to }: ResultFile): Promise<boolean> {

@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { BoraError, type TrialDistances } from "@bora/contracts";
+import { BoraError, isMissing, type TrialDistances } from "@bora/contracts";
 import { z } from "zod";
 
 const Numbers = z.array(z.number().min(0));
@@ -24,7 +24,7 @@ export async function readDistances(folder: string, trialId: string): Promise<Di
     if (lengths.every((length) => length === found.tasks.length)) return found;
     throw new RangeError(`${found.tasks.length} tasks, but ${lengths.join(", ")} numbers`);
   } catch (cause) {
-    if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") return null;
+    if (isMissing(cause)) return null;
     throw new BoraError("artifact_corrupt", `${file} holds no distances between adapters: ${String(cause)}`, {
       hint: "delete it: everything but distances and map is reported without",
       cause,

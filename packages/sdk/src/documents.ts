@@ -1,7 +1,8 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { BoraError, parseTau, tauToJson, type DocumentRow } from "@bora/contracts";
+import { isMissing, parseTau, tauToJson, type DocumentRow } from "@bora/contracts";
 import { z } from "zod";
+import { corruptFile } from "./out-folder.js";
 
 const tauOrNone = z.unknown().transform((tau) => (tau === null ? null : parseTau(tau)));
 
@@ -23,17 +24,15 @@ const Row = z.object({
 /** The rows of a sweep's documents.parquet, null when it is not there. Throws artifact_corrupt. */
 export async function readDocuments(folder: string): Promise<DocumentRow[] | null> {
   const path = join(folder, "documents.parquet");
-  const bytes = await readFile(path).catch(() => null);
+  const bytes = await readFile(path).catch((error: unknown) => {
+    if (isMissing(error)) return null;
+    throw error;
+  });
   if (bytes === null) return null;
   const parquet = await import("@bora/report/documents-parquet"); // most programs read no documents, and this draws nothing
-  try {
-    return await parquet.readDocuments(bytes);
-  } catch (cause) {
-    throw new BoraError("artifact_corrupt", `${path} (${bytes.length} bytes) holds no rows of this version`, {
-      hint: "run the sweep again: its files are written anew, nothing is trained",
-      cause,
-    });
-  }
+  return parquet.readDocuments(bytes).catch((cause: unknown) => {
+    throw corruptFile(path, `${bytes.length} bytes, ${cause instanceof Error ? cause.message : String(cause)}`, cause);
+  });
 }
 
 /** A row as a line of JSON; infinity is "inf". */

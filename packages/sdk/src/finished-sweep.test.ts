@@ -34,7 +34,7 @@ describe("a sweep to build on", () => {
 
   it("must have ended", async () => {
     await expect(find("half-1", "half-1")).rejects.toMatchObject({
-      code: "sweep_unfinished",
+      code: "results_missing",
       message: "sweep half-1 has no results yet: 2 of 5 trials are done, it is running",
       hint: "results are written when a sweep ends: bora resume half-1 goes on with it",
     });

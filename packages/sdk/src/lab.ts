@@ -133,13 +133,14 @@ export interface Lab extends LabWork, AsyncDisposable {
   status(options?: CallOptions): Promise<SweepStatus[]>;
   /**
    * What results.json says of a sweep that ended: for every trial (a tau and a seed) perplexities of validation and
-   * test, and of each task nats and scored tokens. Throws sweep_unknown when there are none yet.
+   * test, and of each task nats and scored tokens. Throws sweep_unknown, results_missing, results_version and
+   * artifact_corrupt.
    */
   results(sweepId: string, options?: CallOptions): Promise<SweepResults>;
   /**
    * The rows behind the results: one a held-out document and model (`task` adapters of a trial, its `prior-mean`
    * Theta, the `base` model), with nats summed over scored tokens. Some 10 bytes a row on disk, 200 in memory.
-   * Throws sweep_unknown when there are none yet, artifact_corrupt.
+   * Throws sweep_unknown, results_missing and artifact_corrupt.
    */
   documents(sweepId: string, options?: CallOptions): Promise<DocumentRow[]>;
   /**

@@ -34,7 +34,7 @@ import { inspectWithTrainer } from "./inspect.js";
 import type { LabParts } from "./lab-parts.js";
 import { labWork, type LabWork } from "./lab-work.js";
 import type { Lab, SweepCommand, SweepHandle, SweepOptions, SweepOutcome, SweepStatus } from "./lab.js";
-import { readResults, sweepFolder } from "./out-folder.js";
+import { readResults, sweepFolder, usableResults } from "./out-folder.js";
 import type { Preview } from "./preview.js";
 import { RunningSweep } from "./running-sweep.js";
 import { sweepStatuses } from "./status.js";
@@ -174,14 +174,14 @@ export class LocalLab implements Lab {
     for (const store of opened) await (await store?.catch(() => null))?.[Symbol.asyncDispose]();
   }
 
-  /** Throws sweep_unknown, with how far the sweep is where there is one. */
+  /** Throws sweep_unknown, or results_missing with how far the sweep is. */
   private async noneYet(sweepId: string): Promise<never> {
     const { plan: planned, trials } = await foldSweep(await this.reader(), sweepId);
     if (planned === null) throw unknownSweep(sweepId, this.parts.dir);
     const all = Object.values(trials);
     const done = all.filter(({ state }) => state.at === "done").length;
     throw new BoraError(
-      "sweep_unknown",
+      "results_missing",
       `there are no results of sweep ${sweepId} in ${this.parts.dir} yet: ${done} of ${all.length} trials are done`,
       { hint: "they are written when a sweep ends; bora status lists sweeps and their states" },
     );
@@ -202,7 +202,7 @@ export class LocalLab implements Lab {
   /** results.json, or what it would say now of a sweep that has not ended. */
   private async resultsSoFar(sweepId: string): Promise<SweepResults> {
     const folder = sweepFolder(this.parts.dir, sweepId);
-    const written = await readResults(folder);
+    const written = await usableResults(folder);
     if (written !== null) return written;
     const state = await foldSweep(await this.reader(), sweepId);
     if (state.plan === null) throw unknownSweep(sweepId, this.parts.dir);
@@ -305,7 +305,7 @@ export class LocalLab implements Lab {
     if (state.plan === null || phase.at !== "ended") return null;
     const { outcome } = phase;
     const folder = sweepFolder(this.parts.dir, sweepId);
-    const results = await readResults(folder);
+    const results = await usableResults(folder);
     const reason = reasonOf({ outcome, state });
     return new EndedSweep(store, { sweepId, outcome, alreadyDone: true, reason, folder, results });
   }

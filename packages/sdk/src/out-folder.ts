@@ -1,16 +1,49 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { SweepResults } from "@bora/contracts";
+import { BoraError, SweepResults, isMissing } from "@bora/contracts";
+import { z } from "zod";
 
 export const sweepFolder = (dir: string, sweepId: string): string => join(dir, sweepId);
 
-/** results.json of a sweep, or null when it is not there or not readable. */
+const Versioned = z.object({ schemaVersion: z.unknown() });
+const readable = SweepResults.shape.schemaVersion.value;
+
+/** A file of a sweep that is there and is not what it should be. */
+export const corruptFile = (file: string, why: string, cause?: unknown): BoraError =>
+  new BoraError("artifact_corrupt", `${file} cannot be read: ${why}`, {
+    hint: "delete it and run bora report or the experiment's command again: it is made anew, nothing is trained twice",
+    cause,
+  });
+
+/** results.json of a sweep's folder; null when it is not there. Throws results_version and artifact_corrupt. */
 export async function readResults(folder: string): Promise<SweepResults | null> {
-  const text = await readFile(join(folder, "results.json"), "utf8").catch(() => null);
+  const file = join(folder, "results.json");
+  const text = await readFile(file, "utf8").catch((error: unknown) => {
+    if (isMissing(error)) return null;
+    throw error;
+  });
   if (text === null) return null;
+  let value: unknown;
   try {
-    return SweepResults.parse(JSON.parse(text));
-  } catch {
-    return null;
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw corruptFile(file, `it is no JSON (${text.length} characters)`, cause);
   }
+  const version = Versioned.safeParse(value).data?.schemaVersion;
+  if (version !== undefined && version !== readable)
+    throw new BoraError(
+      "results_version",
+      `${file} has schemaVersion ${JSON.stringify(version)}, this version of BoRA reads ${readable}`,
+      { hint: "use the version that wrote it, or run the experiment's command again here: nothing is trained twice" },
+    );
+  const parsed = SweepResults.safeParse(value);
+  if (parsed.success) return parsed.data;
+  throw corruptFile(file, z.prettifyError(parsed.error).split("\n").slice(0, 2).join(" "), parsed.error);
 }
+
+/** The same, and null for one that cannot be used, where the store has all that it said. */
+export const usableResults = (folder: string): Promise<SweepResults | null> =>
+  readResults(folder).catch((thrown: unknown) => {
+    if (thrown instanceof BoraError) return null;
+    throw thrown;
+  });

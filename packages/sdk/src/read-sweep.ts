@@ -1,11 +1,10 @@
-import { readFile, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { BoraError, SweepResults, type DocumentRow } from "@bora/contracts";
-import { readDocuments } from "@bora/report";
+import { BoraError, type DocumentRow, type SweepResults } from "@bora/contracts";
 import { foldSweep, type SweepState } from "@bora/scheduler";
 import { openStore } from "@bora/store";
-import { z } from "zod";
-import { sweepFolder } from "./out-folder.js";
+import { readDocuments } from "./documents.js";
+import { corruptFile, readResults, sweepFolder } from "./out-folder.js";
 import { storeLocation } from "./store-location.js";
 import { gramIn, resultsOf, type SweepNumbers } from "./write-results.js";
 
@@ -16,67 +15,22 @@ export interface StoredSweep extends SweepNumbers {
   open: number;
 }
 
-const Versioned = z.object({ schemaVersion: z.unknown() });
-const readable = SweepResults.shape.schemaVersion.value;
-
-const isMissing = (error: unknown): boolean =>
-  error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ENOTDIR");
-
-const corrupt = (file: string, why: unknown, cause?: unknown): BoraError =>
-  new BoraError("artifact_corrupt", `${file} cannot be read: ${String(why)}`, {
-    hint: "delete it and run bora report again: it is made anew from the trials' own files, where those are there",
-    cause,
-  });
-
-/** results.json of a folder; null when it is not there. Throws results_version and artifact_corrupt. */
-async function strictResults(folder: string): Promise<SweepResults | null> {
-  const file = join(folder, "results.json");
-  const text = await readFile(file, "utf8").catch((error: unknown) => {
-    if (isMissing(error)) return null;
-    throw error;
-  });
-  if (text === null) return null;
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (cause) {
-    throw corrupt(file, `it is no JSON (${text.length} characters)`, cause);
-  }
-  const version = Versioned.safeParse(value).data?.schemaVersion;
-  if (version !== undefined && version !== readable)
-    throw new BoraError(
-      "results_version",
-      `${file} has schemaVersion ${JSON.stringify(version)}, this reads ${readable}`,
-      {
-        hint: "use the version of BoRA that wrote it, or run the experiment's command again here: nothing is trained twice",
-      },
-    );
-  const parsed = SweepResults.safeParse(value);
-  if (!parsed.success)
-    throw corrupt(file, z.prettifyError(parsed.error).split("\n").slice(0, 2).join(" "), parsed.error);
-  return parsed.data;
-}
-
 /** documents.parquet of a folder, checked against its results; null when it is not there. Throws artifact_corrupt. */
 async function strictDocuments(folder: string, results: SweepResults): Promise<DocumentRow[] | null> {
-  const file = join(folder, "documents.parquet");
-  const bytes = await readFile(file).catch((error: unknown) => {
-    if (isMissing(error)) return null;
-    throw error;
-  });
-  if (bytes === null) return null;
-  const rows = await readDocuments(bytes).catch((cause: unknown) => {
-    throw corrupt(file, `${bytes.length} bytes, ${cause instanceof Error ? cause.message : String(cause)}`, cause);
-  });
+  const rows = await readDocuments(folder);
+  if (rows === null) return null;
   const scored = new Set(rows.map(({ trial }) => trial));
   const lacking = results.trials.filter(({ id, test }) => test !== null && !scored.has(id));
   if (lacking.length === 0) return rows;
-  throw corrupt(file, `it lacks the documents of ${lacking.length} trials, first ${lacking[0]?.id}`);
+  throw corruptFile(
+    join(folder, "documents.parquet"),
+    `it lacks the documents of ${lacking.length} trials, first ${lacking[0]?.id}`,
+  );
 }
 
 /** What a folder holds on its own. Null without results.json. Throws results_version and artifact_corrupt. */
 async function fromFiles(folder: string): Promise<StoredSweep | null> {
-  const results = await strictResults(folder);
+  const results = await readResults(folder);
   const documents = results && (await strictDocuments(folder, results));
   if (results === null || documents === null) return null;
   return { folder, open: 0, results, documents, gram: await gramIn(folder, results) };

@@ -158,7 +158,7 @@ describe("a report", () => {
     await writeFile(file, text.replace('"schemaVersion": 1', '"schemaVersion": 7'));
     await expect(reportSweep({ dir: runs(), sweepId })).rejects.toMatchObject({
       code: "results_version",
-      message: expect.stringMatching(/schemaVersion 7, this reads 1/),
+      message: expect.stringMatching(/schemaVersion 7, this version of BoRA reads 1/),
     });
   });
 

@@ -15,14 +15,14 @@ const counts = ({ results }: SweepOutcome): string => {
 
 /**
  * The results of a sweep that ended as done. Throws the code of what failed or stopped it, cancelled, interrupted, or
- * sweep_unknown where its files are gone.
+ * results_missing where its files are gone.
  */
 export function resultOf(outcome: SweepOutcome): SweepResults {
   const { sweepId, reason, results } = outcome;
   switch (outcome.outcome) {
     case "done":
       if (results !== null) return results;
-      throw new BoraError("sweep_unknown", `sweep ${sweepId} is done, but ${outcome.folder} holds no results.json`, {
+      throw new BoraError("results_missing", `sweep ${sweepId} is done, but ${outcome.folder} holds no results.json`, {
         hint: "another program moved or replaced it; the store still has every event",
       });
     case "interrupted":

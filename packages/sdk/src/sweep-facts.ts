@@ -1,7 +1,7 @@
 import { BoraError, formatTau, parseExperiment, type ExperimentSpec, type SweepResults } from "@bora/contracts";
 import { foldSweep } from "@bora/scheduler";
 import type { StoreReader } from "@bora/store";
-import { readResults, sweepFolder } from "./out-folder.js";
+import { usableResults, sweepFolder } from "./out-folder.js";
 
 export interface TrialFacts {
   id: string;
@@ -42,7 +42,7 @@ const fromResults = (folder: string, results: SweepResults): SweepFacts => ({
 /** From results.json, or from the events of a sweep that has not ended. Throws sweep_unknown. */
 export async function sweepFacts(dir: string, sweepId: string, open: () => Promise<StoreReader>): Promise<SweepFacts> {
   const folder = sweepFolder(dir, sweepId);
-  const results = await readResults(folder);
+  const results = await usableResults(folder);
   if (results !== null) return fromResults(folder, results);
   const { plan, experiment, inspected, trials } = await foldSweep(await open(), sweepId);
   if (plan === null || inspected === null)

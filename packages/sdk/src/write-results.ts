@@ -11,6 +11,7 @@ import {
 } from "@bora/analysis";
 import {
   BoraError,
+  isMissing,
   parseExperiment,
   wire,
   type DocumentRow,
@@ -20,7 +21,7 @@ import {
 import { replaceFile, resultsJson, writeReport } from "@bora/report";
 import type { RunRecord, SweepState, TrialRecord } from "@bora/scheduler";
 import { distancesOf, gramOf, readDistances } from "./distances-file.js";
-import { readResults, sweepFolder } from "./out-folder.js";
+import { sweepFolder, usableResults } from "./out-folder.js";
 
 /** What results and report are made of. */
 export interface SweepNumbers extends Evidence {
@@ -45,7 +46,7 @@ async function progressOf(
 ): Promise<Pick<TrialResult, "learning" | "taskBestSteps">> {
   if (trial.adoptedFrom === null || trial.validation.length > 0)
     return { learning: learningOf(trial), taskBestSteps: trial.taskBest.map(({ step }) => step) };
-  const theirs = await readResults(sweepFolder(dirname(folder), trial.adoptedFrom));
+  const theirs = await usableResults(sweepFolder(dirname(folder), trial.adoptedFrom));
   const { learning, taskBestSteps } = theirs?.trials.find(({ id }) => id === trial.id) ?? {};
   return { learning: learning ?? { steps: [], natsPerToken: [] }, taskBestSteps: taskBestSteps ?? [] };
 }
@@ -66,7 +67,7 @@ async function documentsOf(folder: string, owner: ScoredTrial): Promise<Document
   try {
     return documentRows(await readFile(join(file, "documents.jsonl"), "utf8"), owner);
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return [];
+    if (isMissing(error)) return [];
     throw error;
   }
 }

@@ -1,4 +1,4 @@
-import { BoraError, type wire } from "@bora/contracts";
+import { BoraError, isMissing, type wire } from "@bora/contracts";
 import { createHash, type Hash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { mkdir, open, rename, rm, type FileHandle } from "node:fs/promises";
@@ -22,7 +22,7 @@ async function resume(path: string, limit: number): Promise<Transferred> {
       size += chunk.length;
     }
   } catch (thrown) {
-    if (!(thrown instanceof Error && "code" in thrown && thrown.code === "ENOENT")) throw thrown;
+    if (!isMissing(thrown)) throw thrown;
   }
   if (size <= limit) return { size, hash };
   await rm(path);

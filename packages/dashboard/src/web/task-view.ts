@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { documentRows, perplexityByTau, type ScoredTrial } from "@bora/analysis";
-import { BoraError, type DocumentRow, type SweepResults } from "@bora/contracts";
+import { BoraError, isMissing, type DocumentRow, type SweepResults } from "@bora/contracts";
 import type { TaskView } from "./page-api.js";
 
 const mostDocuments = 500;
@@ -22,7 +22,7 @@ const linesOf = (text: string, task: string): string =>
 
 async function scoredDocuments(file: string, task: string, owner: ScoredTrial): Promise<DocumentRow[]> {
   const text = await readFile(file, "utf8").catch((error: unknown) => {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return "";
+    if (isMissing(error)) return "";
     throw error;
   });
   return documentRows(linesOf(text, task), owner).filter((row) => row.task === task);
