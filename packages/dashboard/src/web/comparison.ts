@@ -17,7 +17,7 @@ function sweepColumn(name: string, results: SweepResults): Comparison["sweeps"][
 }
 
 /** Where perplexities of two sweeps are not of the same text or the same tokens, and so cannot be held side by side. */
-function warningsOf(all: readonly SweepResults[]): string[] {
+function warningsOf(all: readonly SweepResults[], differences: readonly string[] | null): string[] {
   const different = (of: (results: SweepResults) => string) => new Set(all.map(of)).size > 1;
   const warnings: string[] = [];
   if (different(({ data }) => data.hash))
@@ -27,11 +27,21 @@ function warningsOf(all: readonly SweepResults[]): string[] {
       "These sweeps have different base models: where tokenisers differ, so do perplexities of equal models.",
     );
   if (all.some(({ best }) => best === null)) warnings.push("A sweep without a finished trial has no numbers yet.");
+  if (all.length > 1 && differences === null)
+    warnings.push(
+      "No intervals yet: they need every sweep to have ended, with its documents here. bora compare makes them of any number of documents.",
+    );
   return warnings;
 }
 
-/** Sweeps side by side: what each is, its best tau and ends, and every task that all of them have. */
-export function comparison(named: readonly { name: string; results: SweepResults }[]): Comparison {
+/**
+ * Sweeps side by side: what each is, its best tau and ends, every task that all of them have, and how they differ in
+ * sentences (null: nobody could say with an interval).
+ */
+export function comparison(
+  named: readonly { name: string; results: SweepResults }[],
+  differences: readonly string[] | null,
+): Comparison {
   const all = named.map(({ results }) => results);
   const bestByTask = all.map((results) => new Map(compareTasks(results).map(({ name, best }) => [name, best])));
   const [first] = all;
@@ -39,6 +49,7 @@ export function comparison(named: readonly { name: string; results: SweepResults
   return {
     sweeps: named.map(({ name, results }) => sweepColumn(name, results)),
     tasks: tasks.map(({ name }) => ({ name, best: bestByTask.map((of) => of.get(name) ?? null) })),
-    warnings: warningsOf(all),
+    differences: [...(differences ?? [])],
+    warnings: warningsOf(all, differences),
   };
 }

@@ -4,6 +4,7 @@ import { serveController } from "../controller-server.js";
 import { liveSweepsOf } from "./live-sweeps.js";
 import { servePage, type PageServer } from "./page-server.js";
 import { perplexityBands } from "./perplexity-bands.js";
+import { statedDifferences } from "./stated-differences.js";
 import { SweepsHere } from "./sweeps-here.js";
 
 export interface PageOptions {
@@ -34,6 +35,7 @@ export async function openPage({ folder, ...where }: PageOptions): Promise<Opene
       live: liveSweepsOf(dir, now),
       lookAtTrainers: () => lookAtTrainers({ dir }),
       perplexityOf: perplexityBands(dir),
+      differencesOf: statedDifferences(dir),
       send: (sweepId, command) => here.send(sweepId, command),
       generate: (request, options) => lab.generate(request, options),
     });

@@ -189,6 +189,7 @@ export const Comparison = z.object({
     }),
   ),
   tasks: z.array(z.object({ name: z.string(), best: z.array(number) })).describe("those that all sweeps have"),
+  differences: z.array(z.string()).describe("against the first, in sentences with intervals"),
   warnings: z.array(z.string()),
 });
 export type Comparison = z.output<typeof Comparison>;

@@ -8,6 +8,7 @@ import { evaluated, eventsOf, midway, planned, sweepId, trainerId, trialIds, who
 import * as api from "./page-api.js";
 import { PageBench } from "./page.fixture.js";
 import { resultsSoFar } from "./results-so-far.js";
+import type { StateDifferences } from "./stated-differences.js";
 import { SweepIndex } from "./sweep-index.js";
 import { ScriptedSweep, sweepId as scriptedId } from "../lab.fixture.js";
 
@@ -267,7 +268,29 @@ describe("sweeps side by side", () => {
       ["other", Infinity],
     ]);
     expect(found.tasks).toHaveLength(2);
-    expect(found.warnings).toEqual([expect.stringContaining("different documents")]);
+    expect(found.warnings).toEqual([
+      expect.stringContaining("different documents"),
+      expect.stringContaining("No intervals yet"),
+    ]);
+  });
+
+  test("say how they differ once all have ended", async () => {
+    const differencesOf: StateDifferences = (all) => Promise.resolve([`${all.length} sweeps differ by nothing`]);
+    await page.again(whole, { differencesOf });
+    const second = whole.map((body) =>
+      body.kind === "sweep_planned" ? { ...body, plan: { ...body.plan, sweepId: "other" } } : body,
+    );
+    const path = `${pagePaths.compare}?sweeps=${sweepId},other`;
+    page.log.stored.push(...eventsOf(second.slice(0, -1), "other", 1_000));
+    expect(await read(path, api.Comparison)).toMatchObject({
+      differences: [],
+      warnings: [expect.stringContaining("No intervals yet")],
+    });
+    page.log.stored.push(...eventsOf(second.slice(-1), "other", 2_000));
+    expect(await read(path, api.Comparison)).toMatchObject({
+      differences: ["2 sweeps differ by nothing"],
+      warnings: [],
+    });
   });
 
   test.each(["", "?sweeps=", "?sweeps=a,b,c,d,e,f,g"])("are between one and six: %s", async (query) => {

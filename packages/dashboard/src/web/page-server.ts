@@ -13,6 +13,7 @@ import { addGuard, cookieName, cookieOf, Forbidden, portOf } from "./page-guard.
 import { addRoutes, json, parsed } from "./routes.js";
 import { Sessions, TooManyLogins } from "./sessions.js";
 import { addSpeakRoute, type Generate } from "./speak.js";
+import type { StateDifferences } from "./stated-differences.js";
 import { SweepLibrary, type LiveSweeps } from "./sweep-library.js";
 import { TrainerWatch } from "./trainer-watch.js";
 
@@ -24,6 +25,7 @@ export interface PageParts {
   live: LiveSweeps;
   lookAtTrainers(): Promise<TrainerLook[]>;
   perplexityOf(results: SweepResults): Promise<Figures["perplexity"]>;
+  differencesOf: StateDifferences;
   /** Hands a command to a sweep's controller, or becomes it. */
   send(sweepId: string, command: SweepCommand): Promise<void>;
   generate: Generate;
@@ -108,8 +110,9 @@ export async function servePage(parts: PageParts): Promise<PageServer> {
   app.setErrorHandler((error, _request, reply) => refuse(reply, error));
   addGuard(app, sessions);
   addSessionRoutes(app, sessions, parts);
-  const { perplexityOf, send } = parts;
-  addRoutes(app, { library, trainers, perplexityOf, send, folderOf: (sweepId) => join(parts.dir, sweepId) });
+  const { perplexityOf, differencesOf, send } = parts;
+  const folderOf = (sweepId: string) => join(parts.dir, sweepId);
+  addRoutes(app, { library, trainers, perplexityOf, differencesOf, send, folderOf });
   addSpeakRoute(app, library, parts.generate);
   await addPage(app, builtPage);
   const url = await listenOn(app, host, port);

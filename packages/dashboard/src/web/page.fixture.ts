@@ -60,6 +60,7 @@ export class PageBench implements AsyncDisposable {
       live: () => Promise.resolve(this.live),
       lookAtTrainers: () => Promise.resolve([]),
       perplexityOf: () => Promise.resolve(null),
+      differencesOf: () => Promise.resolve(null),
       send: (sweepId, command) => {
         this.sent.push({ sweepId, command });
         return Promise.resolve();

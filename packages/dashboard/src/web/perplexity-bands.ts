@@ -1,10 +1,8 @@
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { documentRows, heldOut, perplexityByTau } from "@bora/analysis";
+import { heldOut, perplexityByTau } from "@bora/analysis";
 import type { SweepResults } from "@bora/contracts";
+import { heldOutRows } from "./held-out-rows.js";
 import type { Figures } from "./page-api.js";
-
-const mostDocuments = 100_000; // read for the intervals of one figure: more take seconds
 
 /**
  * The figure of tau with its intervals, of a sweep that has ended; computed once a sweep. Null where the documents are
@@ -22,14 +20,6 @@ export function perplexityBands(dir: string): (results: SweepResults) => Promise
 }
 
 async function figureOf(folder: string, results: SweepResults): Promise<Figures["perplexity"]> {
-  const done = results.trials.filter(({ state }) => state === "done");
-  const perTrial = results.data.tasks.reduce((sum, { documents }) => sum + documents.test, 0);
-  if (perTrial * done.length > mostDocuments) return null;
-  const rows = await Promise.all(
-    done.map(async ({ id, tau, seed }) => {
-      const text = await readFile(join(folder, "trials", id, "documents.jsonl"), "utf8");
-      return documentRows(text, { id, tau, seed });
-    }),
-  );
-  return perplexityByTau(results, heldOut(rows.flat(), "test"));
+  const rows = await heldOutRows(folder, results);
+  return rows === null ? null : perplexityByTau(results, heldOut(rows, "test"));
 }

@@ -5,6 +5,7 @@ import { z } from "zod";
 import { comparison } from "./comparison.js";
 import { eventStream } from "./event-stream.js";
 import { Command, pagePaths, TaskView, type Figures } from "./page-api.js";
+import type { StateDifferences } from "./stated-differences.js";
 import type { SweepLibrary } from "./sweep-library.js";
 import { figuresOf, sweepView } from "./sweep-view.js";
 import { taskView } from "./task-view.js";
@@ -18,6 +19,7 @@ export interface RouteParts {
   folderOf(sweepId: string): string;
   /** With the intervals that need documents, for a sweep that has ended; null where they cannot be read. */
   perplexityOf(results: SweepResults): Promise<Figures["perplexity"]>;
+  differencesOf: StateDifferences;
   send(sweepId: string, command: SweepCommand): Promise<void>;
 }
 
@@ -89,7 +91,7 @@ function addSweepRoutes(app: FastifyInstance, { library, perplexityOf, send }: R
 
 /** Every route of the page's API that reads sweeps, or asks one to cancel or resume. */
 export function addRoutes(app: FastifyInstance, parts: RouteParts): void {
-  const { library, trainers, folderOf } = parts;
+  const { library, trainers, folderOf, differencesOf } = parts;
   addSweepRoutes(app, parts);
   app.get<Of>(
     pagePaths.task("ID", "SLUG").replace("ID", ":sweepId").replace("SLUG", ":slug"),
@@ -110,7 +112,9 @@ export function addRoutes(app: FastifyInstance, parts: RouteParts): void {
     const named = opened.flatMap(({ index, known: { results } }) =>
       results === null ? [] : [{ name: index.progress.name, results }],
     );
-    return json(reply, comparison(named));
+    const ended = opened.every(({ index }) => index.progress.outcome !== null);
+    const differences = ended ? await differencesOf(named.map(({ results }) => results)) : null;
+    return json(reply, comparison(named, differences));
   });
   app.get(pagePaths.trainers, async (_request, reply) => json(reply, await trainers.look()));
 }

@@ -76,6 +76,14 @@ function Side({ value }: { value: Comparison }) {
           ))}
         </ul>
       )}
+      {value.differences.length > 0 && (
+        <section aria-label="differences">
+          <h2>What differs</h2>
+          {value.differences.map((text) => (
+            <p key={text}>{text}</p>
+          ))}
+        </section>
+      )}
       <DataTable caption="Macro test perplexity" columns={summary} rows={value.sweeps} keyOf={(row) => row.sweepId} />
       <div className="figures">
         {value.sweeps.map(({ sweepId, figure }) => (
