@@ -123,6 +123,25 @@ def test_sigterm_drains_the_run_before_the_server_ends(trainer: TrainerUnderTest
     assert bodies(events)[-2:] == ["checkpoint_saved", "run_failed"]
 
 
+def test_a_server_that_is_leaving_begins_no_run(trainer: TrainerUnderTest) -> None:
+    run = spec(steps=2_000)
+    trainer.start(run)
+    trainer.until(run.run_id, "steps_done")
+    child = trainer.child()
+    os.kill(child, signal.SIGSTOP)  # so that the drain lasts until the refusal was seen
+    try:
+        os.kill(trainer.process.pid, signal.SIGTERM)
+        wait_for(lambda: _reason_of_start(trainer) == "stopping", "the refusal")
+    finally:
+        os.kill(child, signal.SIGCONT)
+    assert trainer.process.wait(SECONDS) == 0 and not alive(child)
+
+
+def _reason_of_start(trainer: TrainerUnderTest) -> str:
+    """`busy` until the signal has arrived."""
+    return refusal(lambda: trainer.start(spec()))[2].reason
+
+
 def test_a_server_that_goes_on_after_another_took_its_run_over_writes_nothing_more(launch: Launch) -> None:
     first = launch().connect()
     run = spec(steps=2_000, checkpoint_every=5)
