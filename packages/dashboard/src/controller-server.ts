@@ -102,7 +102,7 @@ export async function serveController(lab: Lab, options: ServeOptions): Promise<
     checkToken(request.headers.authorization, token);
   });
   app.setErrorHandler((error, _request, reply) => refuse(reply, error));
-  addLabRoutes(app, lab);
+  addLabRoutes(app, lab, options.dir);
   addRoutes(app, lab, streams, options.planningWaitMs ?? 20_000);
   addGenerateRoute(app, lab);
 

@@ -1,8 +1,11 @@
+import { realpath } from "node:fs/promises";
+import { basename, dirname, join, resolve, sep } from "node:path";
 import { PassThrough, Readable } from "node:stream";
-import { parseExperiment, toBoraError, type DocumentRow } from "@bora/contracts";
+import { BoraError, isMissing, parseExperiment, toBoraError, type DocumentRow } from "@bora/contracts";
 import type { Lab } from "@bora/sdk";
 import { controllerApi } from "@bora/sdk/controller";
-import type { FastifyInstance } from "fastify";
+import type { FastifyInstance, FastifyReply } from "fastify";
+import { z } from "zod";
 
 const keepAliveMs = 15_000; // a model's first use takes minutes, and clients give up on a silent stream
 
@@ -10,9 +13,19 @@ const rowsAChunk = 1_000;
 
 const frame = (event: string, data: string): string => `event: ${event}\ndata: ${data}\n\n`;
 
-/** Server-sent events of planning: `stage` in words, then one `preview` (or `failed`) and the end. A client that leaves ends it. */
-function planStream(lab: Lab, body: unknown): Readable {
-  const spec = parseExperiment(body);
+/** What goes on, told to whoever asked for it. */
+interface Teller {
+  signal: AbortSignal;
+  onStage(text: string): void;
+  onNotice(notice: { code: string; message: string; hint: string }): void;
+  onSweep(handle: { sweepId: string }, words: string): void;
+}
+
+/**
+ * Server-sent events of work that takes a while: `stage` in words, `notice`, `sweep`, then one `answer` or `failed`, and
+ * the end. A client that leaves ends it.
+ */
+function answerStream(work: (teller: Teller) => Promise<unknown>): Readable {
   const stream = new PassThrough();
   const gone = new AbortController();
   const keepAlive = setInterval(() => stream.write(":\n\n"), keepAliveMs).unref();
@@ -21,11 +34,23 @@ function planStream(lab: Lab, body: unknown): Readable {
     gone.abort();
   });
   stream.write(": bora\n\n");
-  const onStage = (text: string) => {
-    if (!stream.destroyed) stream.write(frame("stage", text.replaceAll("\n", " ")));
+  const tell = (event: string, data: string) => {
+    if (!stream.destroyed) stream.write(frame(event, data));
   };
-  const last = lab.plan(spec, { signal: gone.signal, onStage }).then(
-    (preview) => frame("preview", controllerApi.toJson(preview)),
+  const teller: Teller = {
+    signal: gone.signal,
+    onStage: (text) => {
+      tell("stage", text.replaceAll("\n", " "));
+    },
+    onNotice: ({ code, message, hint }) => {
+      tell("notice", JSON.stringify({ code, message, hint }));
+    },
+    onSweep: ({ sweepId }, words) => {
+      tell("sweep", JSON.stringify({ sweepId, words }));
+    },
+  };
+  const last = work(teller).then(
+    (answer) => frame("answer", controllerApi.toJson(answer)),
     (error: unknown) => {
       const { code, message, hint } = toBoraError(error);
       return frame("failed", JSON.stringify({ error: { code, message, hint } }));
@@ -33,6 +58,62 @@ function planStream(lab: Lab, body: unknown): Readable {
   );
   void last.then((text) => stream.end(text));
   return stream;
+}
+
+/** Where a caller's path really is: a controller writes below its own folder only. Throws path_refused. */
+async function inside(dir: string, to: string): Promise<string> {
+  const [root, there] = [await realpath(dir), await nearestRealPath(resolve(to))];
+  if (there.startsWith(`${root}${sep}`)) return there;
+  throw new BoraError("path_refused", `${to} is not below ${root}, and a controller writes nowhere else`, {
+    hint: "name a folder below it, or open the lab by its folder: an export needs no controller",
+  });
+}
+
+/** The real path of a file that may not be there yet. */
+async function nearestRealPath(path: string): Promise<string> {
+  const found = await realpath(path).catch((error: unknown) => {
+    if (isMissing(error)) return null;
+    throw error;
+  });
+  return found ?? join(await nearestRealPath(dirname(path)), basename(path));
+}
+
+function startWork(
+  lab: Lab,
+  dir: string,
+  kind: controllerApi.WorkKind,
+  body: unknown,
+): (teller: Teller) => Promise<unknown> {
+  const { adapt, evaluate, export: exported, "few-shot-curves": curves } = controllerApi.workRequests;
+  switch (kind) {
+    case "adapt": {
+      const request = parsed(adapt, body);
+      return (teller) => lab.adapt(request, teller);
+    }
+    case "few-shot-curves": {
+      const request = parsed(curves, body);
+      return (teller) => lab.fewShotCurves(request, teller);
+    }
+    case "evaluate": {
+      const request = parsed(evaluate, body);
+      return (teller) => lab.evaluate(request, teller);
+    }
+    case "export": {
+      const request = parsed(exported, body);
+      return async (teller) => {
+        const to = await inside(dir, request.to);
+        return lab.export({ ...request, to }, teller);
+      };
+    }
+    default:
+      return kind satisfies never;
+  }
+}
+
+function parsed<T extends z.ZodType>(schema: T, body: unknown): z.output<T> {
+  const result = schema.safeParse(body);
+  if (result.success) return result.data;
+  throw new BoraError("usage", z.prettifyError(result.error), { hint: "see docs/protocol.md" });
 }
 
 function* lines(rows: readonly DocumentRow[]): Iterable<string> {
@@ -43,12 +124,26 @@ function* lines(rows: readonly DocumentRow[]): Iterable<string> {
       .join("");
 }
 
-/** What a lab opened by address asks beside its sweeps: plans, and the rows of documents as lines of JSON. */
-export function addLabRoutes(app: FastifyInstance, lab: Lab): void {
-  const { plan, documents } = controllerApi.controllerPaths;
-  app.post(plan, async (request, reply) =>
-    reply.type("text/event-stream").header("cache-control", "no-store").send(planStream(lab, request.body)),
-  );
+/** What a lab opened by address asks beside its sweeps: plans, work of several sweeps, exports, and documents as lines of JSON. */
+export function addLabRoutes(app: FastifyInstance, lab: Lab, dir: string): void {
+  const { plan, documents, work } = controllerApi.controllerPaths;
+  const stream = (reply: FastifyReply, of: Readable) =>
+    reply.type("text/event-stream").header("cache-control", "no-store").send(of);
+  app.post(plan, async (request, reply) => {
+    const spec = parseExperiment(request.body);
+    return stream(
+      reply,
+      answerStream((teller) => lab.plan(spec, teller)),
+    );
+  });
+  app.post<{ Params: { kind: string } }>(work(":kind"), async (request, reply) => {
+    const { kind } = request.params;
+    if (!controllerApi.isWorkKind(kind))
+      throw new BoraError("usage", `there is no work called ${kind}`, {
+        hint: `there are ${Object.keys(controllerApi.workRequests).join(", ")}`,
+      });
+    return stream(reply, answerStream(startWork(lab, dir, kind, request.body)));
+  });
   app.get<{ Params: { sweepId: string } }>(documents("ID").replace("ID", ":sweepId"), async (request, reply) => {
     const rows = await lab.documents(request.params.sweepId);
     return reply.type("application/x-ndjson").send(Readable.from(lines(rows)));

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { SweepStatus } from "./lab.js";
 
 export { encodeDocument } from "./documents.js";
+export { isWorkKind, workRequests, type WorkKind } from "./work-api.js";
 export { ControllerFile, controllerFilePath, readControllerFile } from "./controller-file.js";
 
 /** The controller's HTTP API, in one place for its server and its client. */
@@ -11,6 +12,7 @@ export const controllerPaths = {
   plan: "/v1/plan",
   sweeps: "/v1/sweeps",
   generate: "/v1/generate",
+  work: (kind: string) => `/v1/work/${kind}`,
   events: (sweepId: string) => `/v1/sweeps/${encodeURIComponent(sweepId)}/events`,
   commands: (sweepId: string) => `/v1/sweeps/${encodeURIComponent(sweepId)}/commands`,
   results: (sweepId: string) => `/v1/sweeps/${encodeURIComponent(sweepId)}/results`,

@@ -6,8 +6,8 @@ import { corruptFile } from "./out-folder.js";
 
 const tauOrNone = z.unknown().transform((tau) => (tau === null ? null : parseTau(tau)));
 
-/** A row as the controller's JSON lines hold it. */
-const Row = z.object({
+/** A row as the controller's JSON holds it. */
+export const DocumentRowJson = z.object({
   model: z.enum(["task", "prior-mean", "base"]),
   trial: z.string(),
   tau: tauOrNone,
@@ -39,4 +39,4 @@ export async function readDocuments(folder: string): Promise<DocumentRow[] | nul
 export const encodeDocument = ({ tau, ...row }: DocumentRow): string =>
   JSON.stringify({ ...row, tau: tau === null ? null : tauToJson(tau) });
 
-export const decodeDocument = (line: string): DocumentRow => Row.parse(JSON.parse(line));
+export const decodeDocument = (line: string): DocumentRow => DocumentRowJson.parse(JSON.parse(line));

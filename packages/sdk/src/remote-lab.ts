@@ -1,6 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
 import {
-  BoraError,
   parseExperiment,
   SweepResults,
   type DocumentRow,
@@ -11,24 +10,22 @@ import type { z } from "zod";
 import { eitherSignal, labClosed, type CallOptions } from "./abortable.js";
 import { ControllerState, controllerPaths, JoinedSweep, toJson } from "./controller-api.js";
 import { decodeDocument } from "./documents.js";
-import type { Exported } from "./export/export-request.js";
+import type { AdaptOutcome, AdaptRequest } from "./adapt.js";
+import type { EvaluateOutcome, EvaluateRequest } from "./evaluate.js";
+import type { Exported, ExportRequest } from "./export/export-request.js";
+import type { FewShotOutcome, FewShotRequest } from "./few-shot-curves.js";
 import type { GeneratedPiece, GenerateOptions, GenerateRequest } from "./generate-request.js";
-import { askEvents, askJson, askText, failureIn, type ControllerAddress } from "./http-client.js";
+import { askJson, askText, type ControllerAddress } from "./http-client.js";
 import type { Lab, SweepCommand, SweepHandle, SweepOptions, SweepStatus } from "./lab.js";
 import { decodePreview, type Preview } from "./preview.js";
 import { remoteTexts } from "./remote-texts.js";
 import { RemoteSweep } from "./remote-sweep.js";
+import { remoteAnswer, remoteWork, type WorkListener } from "./remote-work.js";
+import type { SeriesOptions } from "./sweep-series.js";
+import { anchored as anchoredWork, workAnswers } from "./work-api.js";
 
 /** Paths as this process sees them: the controller's working directory may be another. */
 const anchored = (spec: ExperimentInput): ExperimentSpec => parseExperiment(spec, process.cwd());
-
-/** Adapters are read where they lie. */
-const byItsFolder = (): Promise<never> =>
-  Promise.reject(
-    new BoraError("usage", "adapters and documents lie in the controller's folder, which its address does not reach", {
-      hint: "open the lab by its folder: its controller, where one runs, is found there",
-    }),
-  );
 
 /** The same door, through the HTTP of a controller that runs in another process. */
 export class RemoteLab implements Lab {
@@ -37,15 +34,8 @@ export class RemoteLab implements Lab {
   constructor(readonly address: ControllerAddress) {}
 
   async plan(spec: ExperimentInput, { signal, onStage }: SweepOptions = {}): Promise<Preview> {
-    const request = { method: "POST", body: toJson(anchored(spec)), signal: this.open(signal) } as const;
-    for await (const { event, data } of askEvents(this.address, controllerPaths.plan, request)) {
-      if (event === "preview") return decodePreview(data);
-      if (event === "failed") throw failureIn(data);
-      if (event === "stage") onStage?.(data);
-    }
-    throw new BoraError("interrupted", `the controller at ${this.address.url} left before it had planned`, {
-      hint: "plan again; a folder is planned for without its controller",
-    });
+    const listener = { signal: this.open(signal), onStage };
+    return decodePreview(await remoteAnswer(this.address, controllerPaths.plan, toJson(anchored(spec)), listener));
   }
 
   async sweep(spec: ExperimentInput, options: SweepOptions = {}): Promise<SweepHandle> {
@@ -95,30 +85,39 @@ export class RemoteLab implements Lab {
     return remoteTexts(this.address, request, { ...options, signal: this.open(options.signal) });
   }
 
-  export(): Promise<Exported> {
-    return Promise.reject(
-      new BoraError("usage", "a controller writes nothing outside its own folder", {
-        hint: "open the lab by its folder: an export needs no controller",
-      }),
+  export(request: ExportRequest, options: GenerateOptions = {}): Promise<Exported> {
+    return remoteWork(this.address, "export", workAnswers.export, anchoredWork.export(request), this.listener(options));
+  }
+
+  adapt(request: AdaptRequest, options: SeriesOptions = {}): Promise<AdaptOutcome> {
+    return remoteWork(this.address, "adapt", workAnswers.adapt, anchoredWork.adapt(request), this.listener(options));
+  }
+
+  fewShotCurves(request: FewShotRequest, options: SeriesOptions = {}): Promise<FewShotOutcome> {
+    return remoteWork(this.address, "few-shot-curves", workAnswers["few-shot-curves"], request, this.listener(options));
+  }
+
+  async evaluate(request: EvaluateRequest, options: SeriesOptions = {}): Promise<EvaluateOutcome> {
+    return remoteWork(
+      this.address,
+      "evaluate",
+      workAnswers.evaluate,
+      anchoredWork.evaluate(request),
+      this.listener(options),
     );
-  }
-
-  adapt(): Promise<never> {
-    return byItsFolder();
-  }
-
-  fewShotCurves(): Promise<never> {
-    return byItsFolder();
-  }
-
-  evaluate(): Promise<never> {
-    return byItsFolder();
   }
 
   /** Ends every request and follower; what the controller runs goes on. */
   [Symbol.asyncDispose](): Promise<void> {
     this.closed.abort(labClosed());
     return Promise.resolve();
+  }
+
+  private listener({ signal, onStage, onNotice, onSweep }: SeriesOptions): WorkListener {
+    return {
+      ...{ signal: this.open(signal), onStage, onNotice },
+      onSweep: onSweep && ((sweepId, words) => onSweep(this.handle(sweepId, { signal }), words)),
+    };
   }
 
   private handle(sweepId: string, { signal }: CallOptions): RemoteSweep {
