@@ -22,6 +22,15 @@ const headers = {
 
 const safe: ReadonlySet<string> = new Set(["GET", "HEAD"]);
 
+/**
+ * What anyone may have: the page's own files (undefined: no route, which is the page again), and the login. Routes are
+ * told by the pattern that matched and never by the text of the address: the router decodes it, so that "/%61pi/sweeps"
+ * is "/api/sweeps" too.
+ */
+const open: ReadonlySet<string | undefined> = new Set([undefined, "/*", pagePaths.login]);
+
+const isFile = ({ routeOptions: { url } }: FastifyRequest): boolean => url === undefined || url === "/*";
+
 export const portOf = (app: FastifyInstance): number => {
   const address = app.server.address();
   return typeof address === "object" && address !== null ? address.port : 0;
@@ -49,7 +58,7 @@ function checkOrigin(request: FastifyRequest, port: number): void {
   const { host, origin } = request.headers;
   if (!isOwnHost(host, port)) throw new Forbidden("unknown Host", "open the address that bora serve printed");
   const site = request.headers["sec-fetch-site"];
-  if (site !== undefined && site !== "same-origin" && site !== "none" && request.url.startsWith("/api/"))
+  if (site !== undefined && site !== "same-origin" && site !== "none" && !isFile(request))
     throw new Forbidden(`a request from another site (${String(site)})`, "open the page itself");
   if (safe.has(request.method)) return;
   if (origin !== `http://${host ?? ""}`)
@@ -57,8 +66,7 @@ function checkOrigin(request: FastifyRequest, port: number): void {
 }
 
 function checkSession(request: FastifyRequest, sessions: Sessions, port: number): void {
-  const path = request.url.split("?")[0] ?? "";
-  if (!path.startsWith("/api/") || path === pagePaths.login) return;
+  if (open.has(request.routeOptions.url)) return;
   const session = sessions.find(cookieOf(request, port));
   if (session === null) throw refused("nobody is logged in here", "open the link that bora serve printed");
   if (safe.has(request.method)) return;
@@ -72,7 +80,7 @@ export function addGuard(app: FastifyInstance, sessions: Sessions): void {
   app.addHook("onRequest", async (request: FastifyRequest, reply: FastifyReply) => {
     const port = portOf(app);
     void reply.headers(headers);
-    if (request.url.startsWith("/api/")) void reply.header("cache-control", "no-store");
+    if (!isFile(request)) void reply.header("cache-control", "no-store");
     checkOrigin(request, port);
     checkSession(request, sessions, port);
   });
