@@ -11,7 +11,7 @@ const rowsAChunk = 1_000;
 const frame = (event: string, data: string): string => `event: ${event}\ndata: ${data}\n\n`;
 
 /** Server-sent events of planning: `stage` in words, then one `preview` (or `failed`) and the end. A client that leaves ends it. */
-function planStream(lab: Lab, body: unknown): Readable {
+function planStream(lab: Pick<Lab, "plan">, body: unknown): Readable {
   const spec = parseExperiment(body);
   const stream = new PassThrough();
   const gone = new AbortController();
@@ -44,7 +44,7 @@ function* lines(rows: readonly DocumentRow[]): Iterable<string> {
 }
 
 /** What a lab opened by address asks beside its sweeps: plans, and the rows of documents as lines of JSON. */
-export function addLabRoutes(app: FastifyInstance, lab: Lab): void {
+export function addLabRoutes(app: FastifyInstance, lab: Pick<Lab, "plan" | "documents">): void {
   const { plan, documents } = controllerApi.controllerPaths;
   app.post(plan, async (request, reply) =>
     reply.type("text/event-stream").header("cache-control", "no-store").send(planStream(lab, request.body)),

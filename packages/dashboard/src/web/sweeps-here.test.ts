@@ -1,5 +1,5 @@
 import { BoraError } from "@bora/contracts";
-import type { Lab, SweepHandle } from "@bora/sdk";
+import type { ExperimentInput, Lab, SweepHandle } from "@bora/sdk";
 import { describe, expect, test } from "vitest";
 import { ScriptedSweep, scriptedLab, sweepId } from "../lab.fixture.js";
 import { SweepsHere } from "./sweeps-here.js";
@@ -12,6 +12,7 @@ function bench(continued: (options: { onController?: () => Promise<void> }) => P
     return Promise.resolve({
       ...scriptedLab(new ScriptedSweep()),
       continue: (_id, _command, options = {}) => continued(options),
+      sweep: (_spec, options = {}) => continued(options),
       [Symbol.asyncDispose]: () => {
         said.push("close");
         return Promise.resolve();
@@ -62,4 +63,17 @@ describe("a command to a sweep", () => {
     await expect(here.send(sweepId, { verb: "resume" })).rejects.toBe(refusal);
     expect([said, here.busy]).toEqual([["open", "serve", "stop serving", "close"], false]);
   });
+});
+
+test("an experiment that a program hands in is trained here, or by whoever trains it already", async () => {
+  const sweep = new ScriptedSweep();
+  const { said, here } = bench(async ({ onController }) => {
+    await onController?.();
+    return sweep;
+  });
+  expect(await here.sweep({} as ExperimentInput)).toBe(sweepId);
+  expect([said, here.busy]).toEqual([["open", "serve"], true]);
+  sweep.finish();
+  await here.drain();
+  expect([said, here.busy]).toEqual([["open", "serve", "stop serving", "close"], false]);
 });

@@ -1,4 +1,4 @@
-import type { Lab, SweepCommand, SweepHandle } from "@bora/sdk";
+import type { ExperimentInput, Lab, SweepCommand, SweepHandle, SweepOptions } from "@bora/sdk";
 
 /** How this process becomes a folder's controller for one sweep. */
 export interface HereParts {
@@ -20,23 +20,12 @@ export class SweepsHere {
 
   /** Hands the command to the sweep's controller, or becomes it. Throws what the lab throws. */
   async send(sweepId: string, command: SweepCommand): Promise<void> {
-    const lab = await this.parts.openLab();
-    let server: AsyncDisposable | null = null;
-    const close = async () => {
-      await server?.[Symbol.asyncDispose]();
-      await lab[Symbol.asyncDispose]();
-    };
-    const onController = async () => {
-      server ??= await this.parts.serve(lab);
-    };
-    try {
-      const handle = await lab.continue(sweepId, command, { onController });
-      if (handle.at !== "here") await close();
-      else this.keep(handle, close);
-    } catch (error) {
-      await close();
-      throw error;
-    }
+    await this.begin((lab, options) => lab.continue(sweepId, command, options));
+  }
+
+  /** Has the controller start or join the experiment's sweep, or becomes it; resolves with the sweep's id. */
+  async sweep(spec: ExperimentInput): Promise<string> {
+    return (await this.begin((lab, options) => lab.sweep(spec, options))).sweepId;
   }
 
   /** Has what runs here write a checkpoint and end, and waits for it. */
@@ -49,6 +38,27 @@ export class SweepsHere {
   async abandon(): Promise<void> {
     for (const handle of this.running.keys()) handle.abandon();
     await Promise.all(this.running.values());
+  }
+
+  private async begin(action: (lab: Lab, options: SweepOptions) => Promise<SweepHandle>): Promise<SweepHandle> {
+    const lab = await this.parts.openLab();
+    let server: AsyncDisposable | null = null;
+    const close = async () => {
+      await server?.[Symbol.asyncDispose]();
+      await lab[Symbol.asyncDispose]();
+    };
+    const onController = async () => {
+      server ??= await this.parts.serve(lab);
+    };
+    try {
+      const handle = await action(lab, { onController });
+      if (handle.at !== "here") await close();
+      else this.keep(handle, close);
+      return handle;
+    } catch (error) {
+      await close();
+      throw error;
+    }
   }
 
   private keep(handle: SweepHandle, close: () => Promise<void>): void {
