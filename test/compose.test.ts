@@ -14,6 +14,8 @@ const Service = z.looseObject({
   cap_drop: z.array(z.string()).optional(),
   security_opt: z.array(z.string()).optional(),
   ports: z.array(z.string()).optional(),
+  command: z.array(z.string()).optional(),
+  stop_grace_period: z.string().optional(),
   depends_on: z.record(z.string(), z.object({ condition: z.string(), required: z.boolean() })).optional(),
 });
 const Compose = z.looseObject({
@@ -26,15 +28,26 @@ const services = Object.entries(compose.services);
 const ours = services.filter(([name]) => name !== "postgres");
 
 describe("compose.yaml", () => {
-  it("gives every service of ours a root that cannot be written, no capability, and no port on the machine", () => {
-    expect(ours.map(([name]) => name)).toEqual(["trainer", "trainer-gpu", "bora"]);
-    for (const [name, service] of services) {
-      expect(service.ports, name).toBeUndefined();
-      if (name === "postgres") continue;
+  it("gives every service of ours a root that cannot be written, no capability, and time to end", () => {
+    expect(ours.map(([name]) => name)).toEqual(["trainer", "trainer-gpu", "bora", "page"]);
+    for (const [name, service] of ours) {
       expect(service.read_only, name).toBe(true);
       expect(service.cap_drop, name).toEqual(["ALL"]);
       expect(service.security_opt, name).toEqual(["no-new-privileges:true"]);
+      expect(service.stop_grace_period, name).toMatch(/^[25]m$/);
     }
+  });
+
+  it("opens no port on the machine but the page's, on loopback unless it is told, and with TLS", () => {
+    const withPort = services.filter(([, { ports }]) => ports !== undefined);
+    expect(withPort.map(([name, { ports }]) => [name, ports])).toEqual([
+      ["page", ["${BORA_PAGE_ADDRESS:-127.0.0.1}:8443:8443"]],
+    ]);
+    const files = (compose.services["page"]?.command ?? []).flatMap(
+      (word) => /=\/run\/secrets\/(.+)/.exec(word)?.[1] ?? [],
+    );
+    expect(files).toEqual(["page.pem", "page-key.pem", "page-token.sha256"]);
+    for (const file of files) expect(compose.services["page"]?.secrets).toContain(file);
   });
 
   it("names secrets and volumes that it declares, and waits for what is healthy", () => {

@@ -33,6 +33,15 @@ async function plugIn(): Promise<void> {
   await ip("-n", namespace, "link", "set", there, "up");
 }
 
+let cable: Promise<boolean> | null = null;
+
+/** Whether there is another machine to look from. */
+const hasElsewhere = (): Promise<boolean> =>
+  (cable ??= canMakeNamespaces().then(async (can) => {
+    if (can) await plugIn();
+    return can;
+  }));
+
 /** Tries a program of Python's standard library on the other machine; resolves with what it printed. */
 async function elsewhere(program: string, ...args: string[]): Promise<string> {
   const { stdout } = await execa("ip", ["netns", "exec", namespace, python, "-c", program, ...args]);
@@ -90,6 +99,30 @@ for s in (plain, stranger):
 print(sum(s.poll(1000) for s in (plain, stranger)))
 `;
 
+/** What the page answers another machine: in clear, to who knows no CA, then to who knows it, by path; 0 is nothing. */
+const visitPage = `
+import http.client, ssl, sys
+host, port, ca, token = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
+def status(connection, path, headers={}):
+    try:
+        connection.request("GET", path, headers=headers)
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return 0
+def over_tls(context):
+    return http.client.HTTPSConnection(host, port, timeout=5, context=context)
+trusting = ssl.create_default_context(cafile=ca)
+bearer = {"authorization": "Bearer " + token}
+print(
+    status(http.client.HTTPConnection(host, port, timeout=5), "/"),
+    status(over_tls(ssl.create_default_context()), "/"),
+    *(status(over_tls(trusting), path) for path in ("/", "/api/sweeps", "/v1/state")),
+    status(over_tls(trusting), "/v1/state", bearer),
+    status(over_tls(trusting), "/api/sweeps", bearer),
+    status(over_tls(trusting), "/v1/state", {**bearer, "host": "evil.example"}),
+)
+`;
+
 const listening = async (): Promise<number[]> => {
   const { stdout } = await execa("ss", ["-Htln"]);
   return [...new Set(stdout.split("\n").map((line) => Number(/:(\d+)\s/.exec(line)?.[1] ?? 0)))].filter((p) => p > 0);
@@ -140,7 +173,7 @@ describe("trainers over TLS", () => {
 
   const at: { port: number; events: number }[] = [];
   beforeAll(async () => {
-    expect((await run("certs", "--to", certs(), "--host", gateway)).exitCode).toBe(0);
+    expect((await run("certs", "--to", certs(), "--host", gateway, "--page-host", gateway)).exitCode).toBe(0);
     at.push(await start("one"), await start("two"));
     const listed = at.map(({ port }) => `  - { address: "localhost:${port}" }`).join("\n");
     const rest = readFileSync(join(certs(), "trainers.yaml"), "utf8").replace(
@@ -214,10 +247,29 @@ describe("trainers over TLS", () => {
   );
 
   it(
+    "leave the page to who comes over TLS with a token",
+    async (context) => {
+      if (!(await hasElsewhere())) return context.skip("network namespaces need root and iproute2");
+      const at = (name: string) => join(certs(), name);
+      const tls = ["--tls-certificate", at("page.pem"), "--tls-key", at("page-key.pem")];
+      const asked = ["serve", "--out", join(folder, "there"), "--host", "0.0.0.0", "--json"];
+      const page = execa("node", [bora, ...asked, ...tls, "--token-file", at("page-token.sha256")], { reject: false });
+      const [line] = (await once(page.stdout, "data")) as [Buffer];
+      const link = new URL((JSON.parse(line.toString()) as { link: string }).link);
+      expect(link.hostname).toBe(gateway);
+      const token = readFileSync(at("page-token"), "utf8").trim();
+      const answers = await elsewhere(visitPage, gateway, link.port, at("ca.pem"), token);
+      page.kill("SIGINT");
+      expect((await page).exitCode).toBe(0);
+      expect(answers).toBe("0 0 200 401 401 200 401 403");
+    },
+    minutes(2),
+  );
+
+  it(
     "show another machine nothing, ZeroMQ included, and a default start has no port for it",
     async (context) => {
-      if (!(await canMakeNamespaces())) return context.skip("network namespaces need root and iproute2");
-      await plugIn();
+      if (!(await hasElsewhere())) return context.skip("network namespaces need root and iproute2");
       const own = at.flatMap(({ port, events }) => [port, events]);
       const ports = (await elsewhere(openPorts, gateway, ...own.map(String))).split(" ").map(Number);
       expect(ports.sort()).toEqual([...own].sort()); // they can be reached, so that what follows means something

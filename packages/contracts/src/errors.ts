@@ -41,6 +41,7 @@ export const errorDomains = {
   bind_refused: "user",
   tls_missing: "user",
   tls_unreadable: "user",
+  tls_untrusted: "user",
   out_of_memory: "oom",
   lease_expired: "infra",
   trainer_lost: "infra",

@@ -1,5 +1,5 @@
 export { parseTau, tauToJson, formatTau, tauSchema, type Tau, type TauJson } from "./tau.js";
-export { type TransportTls } from "./transport-tls.js";
+export { isLoopback, readPem, type TransportTls } from "./transport-tls.js";
 export { formatBytes } from "./bytes.js";
 export {
   BoraError,

@@ -1,16 +1,12 @@
 import { randomBytes } from "node:crypto";
 import { rename, rm, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
-import { setTimeout as delay } from "node:timers/promises";
-import { BoraError, parseExperiment } from "@bora/contracts";
 import type { Lab } from "@bora/sdk";
-import { controllerApi, SweepCommand } from "@bora/sdk/controller";
-import Fastify, { type FastifyInstance, type FastifyReply } from "fastify";
-import { addGenerateRoute } from "./generate-route.js";
+import { controllerApi } from "@bora/sdk/controller";
+import Fastify, { type FastifyReply } from "fastify";
+import { addControllerRoutes, controlledBy } from "./controller-routes.js";
 import { checkToken, isOwnHost } from "./guard.js";
 import { httpStatus, listenOn } from "./http-errors.js";
-import { addLabRoutes } from "./lab-routes.js";
-import { sweepStream } from "./sweep-stream.js";
 
 export interface ControllerServer extends AsyncDisposable {
   readonly file: controllerApi.ControllerFile;
@@ -19,58 +15,13 @@ export interface ControllerServer extends AsyncDisposable {
 export interface ServeOptions {
   dir: string; // <out>, which gets controller.json
   port?: number; // any free one
-  planningWaitMs?: number; // how long POST sweeps waits for a plan before it says "ask again"
+  planningWaitMs?: number; // as addControllerRoutes says
 }
 
 function refuse(reply: FastifyReply, thrown: unknown): FastifyReply {
   const { status, error } = httpStatus(thrown);
   const { code, message, hint } = error;
   return reply.code(status).send({ error: { code, message, hint } });
-}
-
-const json = (reply: FastifyReply, value: unknown): FastifyReply =>
-  reply.type("application/json").send(controllerApi.toJson(value));
-
-/** Last-Event-ID of a stream that goes on; 0 for the beginning. */
-function positionOf(header: string | string[] | undefined): number {
-  const position = Number(header ?? 0);
-  if (Number.isSafeInteger(position) && position >= 0) return position;
-  throw new BoraError("usage", `Last-Event-ID is ${String(header)}; expected a position`, { hint: "leave it out" });
-}
-
-interface SweepParams {
-  Params: { sweepId: string };
-}
-
-function addRoutes(app: FastifyInstance, lab: Lab, streams: Set<Promise<void>>, planningWaitMs: number): void {
-  const { state, sweeps, events, commands, results } = controllerApi.controllerPaths;
-  const route = (path: (id: string) => string) => path("ID").replace("ID", ":sweepId");
-
-  app.get(state, async (_request, reply) => json(reply, { pid: process.pid, sweeps: await lab.status() }));
-  app.post(sweeps, async (request, reply) => {
-    const joined = lab.sweep(parseExperiment(request.body)).then(({ sweepId }) => sweepId);
-    const later = new AbortController();
-    const sweepId = await Promise.race([joined, delay(planningWaitMs, null, { signal: later.signal })]);
-    later.abort();
-    return json(reply, { sweepId });
-  });
-  app.get<SweepParams>(route(events), async (request, reply) => {
-    const after = positionOf(request.headers["last-event-id"]);
-    const handle = await lab.follow(request.params.sweepId);
-    const { stream, closed } = sweepStream(handle, after);
-    streams.add(closed);
-    void closed.then(() => streams.delete(closed));
-    return reply.type("text/event-stream").header("cache-control", "no-store").send(stream);
-  });
-  app.post<SweepParams>(route(commands), async (request, reply) => {
-    const command = SweepCommand.safeParse(request.body);
-    if (!command.success) throw new BoraError("usage", command.error.message, { hint: "see docs/protocol.md" });
-    await (await lab.follow(request.params.sweepId)).send(command.data);
-    return json(reply, {});
-  });
-  app.get<SweepParams>(route(results), async (request, reply) =>
-    json(reply, await lab.results(request.params.sweepId)),
-  );
 }
 
 /** Writes controller.json so that a reader sees all of it or nothing, readable by its owner only. */
@@ -90,7 +41,6 @@ async function unpublish(dir: string, file: controllerApi.ControllerFile): Promi
 /** Serves a lab on loopback for other processes of this user. Throws port_taken. */
 export async function serveController(lab: Lab, options: ServeOptions): Promise<ControllerServer> {
   const token = randomBytes(32).toString("base64url");
-  const streams = new Set<Promise<void>>();
   const app = Fastify({ bodyLimit: 2 ** 20, forceCloseConnections: true });
   app.addHook("onRequest", async (request, reply) => {
     const address = app.server.address();
@@ -102,9 +52,7 @@ export async function serveController(lab: Lab, options: ServeOptions): Promise<
     checkToken(request.headers.authorization, token);
   });
   app.setErrorHandler((error, _request, reply) => refuse(reply, error));
-  addLabRoutes(app, lab, options.dir);
-  addRoutes(app, lab, streams, options.planningWaitMs ?? 20_000);
-  addGenerateRoute(app, lab);
+  const { streamsEnd } = addControllerRoutes(app, controlledBy(lab), options);
 
   const url = await listenOn(app, "127.0.0.1", options.port ?? 0);
   const file = { pid: process.pid, host: hostname(), url, token, startedAt: new Date().toISOString() };
@@ -113,7 +61,7 @@ export async function serveController(lab: Lab, options: ServeOptions): Promise<
     file,
     async [Symbol.asyncDispose]() {
       await unpublish(options.dir, file);
-      await Promise.race([Promise.all(streams), delay(1_000, null, { ref: false })]); // followers read the outcome
+      await streamsEnd();
       await app.close();
     },
   };

@@ -19,7 +19,7 @@ async function* linesOf(pieces: AsyncIterator<GeneratedPiece>, first: IteratorRe
 }
 
 /** POST generate: JSON lines, a piece each. The texts end with their reader. */
-export function addGenerateRoute(app: FastifyInstance, lab: Lab): void {
+export function addGenerateRoute(app: FastifyInstance, lab: Pick<Lab, "generate">): void {
   app.post(controllerApi.controllerPaths.generate, async (request, reply) => {
     const asked = GenerateRequest.safeParse(request.body);
     if (!asked.success) throw new BoraError("usage", asked.error.message, { hint: "see docs/generate.md" });

@@ -6,10 +6,13 @@ const digest = (text: string): Buffer => createHash("sha256").update(text).diges
 /** Compares in time that does not depend on where two tokens differ. */
 export const sameToken = (given: string, token: string): boolean => timingSafeEqual(digest(given), digest(token));
 
+/** The token of an authorization header; empty when there is none. */
+export const bearerOf = (authorization: string | undefined): string =>
+  /^Bearer (.+)$/.exec(authorization ?? "")?.[1] ?? "";
+
 /** Throws unauthenticated unless the header carries the token. */
 export function checkToken(authorization: string | undefined, token: string): void {
-  const given = /^Bearer (.+)$/.exec(authorization ?? "")?.[1] ?? "";
-  if (sameToken(given, token)) return;
+  if (sameToken(bearerOf(authorization), token)) return;
   throw new BoraError("unauthenticated", "the request carries no valid token", {
     hint: "send authorization: Bearer with the token of controller.json",
   });

@@ -2,8 +2,8 @@ import { realpath } from "node:fs/promises";
 import { basename, dirname, join, resolve, sep } from "node:path";
 import { PassThrough, Readable } from "node:stream";
 import { BoraError, isMissing, parseExperiment, toBoraError, type DocumentRow } from "@bora/contracts";
-import type { Lab } from "@bora/sdk";
 import { controllerApi } from "@bora/sdk/controller";
+import type { ControlledLab } from "./controller-routes.js";
 import type { FastifyInstance, FastifyReply } from "fastify";
 import { z } from "zod";
 
@@ -79,7 +79,7 @@ async function nearestRealPath(path: string): Promise<string> {
 }
 
 function startWork(
-  lab: Lab,
+  lab: ControlledLab,
   dir: string,
   kind: controllerApi.WorkKind,
   body: unknown,
@@ -125,7 +125,7 @@ function* lines(rows: readonly DocumentRow[]): Iterable<string> {
 }
 
 /** What a lab opened by address asks beside its sweeps: plans, work of several sweeps, exports, and documents as lines of JSON. */
-export function addLabRoutes(app: FastifyInstance, lab: Lab, dir: string): void {
+export function addLabRoutes(app: FastifyInstance, lab: ControlledLab, dir: string): void {
   const { plan, documents, work } = controllerApi.controllerPaths;
   const stream = (reply: FastifyReply, of: Readable) =>
     reply.type("text/event-stream").header("cache-control", "no-store").send(of);

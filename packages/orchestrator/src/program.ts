@@ -54,6 +54,9 @@ export interface ReportOptions extends OutOptions {
 export interface ServeCommandOptions extends OutOptions {
   port?: string;
   host?: string;
+  tlsCertificate?: string;
+  tlsKey?: string;
+  tokenFile?: string;
   open?: boolean;
 }
 
@@ -127,7 +130,10 @@ function addUsesOfTheta(program: Command, terminal: Terminal, done: Done): void 
 function addServe(program: Command, terminal: Terminal, done: Done): void {
   withOut(program.command("serve").description("show sweeps on a web page, until Ctrl-C"))
     .option("--port <n>", "a free one when left out")
-    .option("--host <address>", "loopback only: 127.0.0.1")
+    .option("--host <address>", "127.0.0.1 when left out; off loopback only with a certificate and its key")
+    .option("--tls-certificate <file>", "PEM file with the page's certificate chain, whose names it answers to")
+    .option("--tls-key <file>", "PEM file with its private key")
+    .option("--token-file <file>", "tokens of programs that open the folder by the page's address (openLab)")
     .option("--open", "open it in the browser")
     .action(async (options: ServeCommandOptions) => {
       done(await (await import("./commands/serve.js")).serve(options, terminal));
@@ -161,9 +167,10 @@ function addVerbs(program: Command, terminal: Terminal, done: Done): void {
 function addSetUp(program: Command, terminal: Terminal, done: Done): void {
   program
     .command("certs")
-    .description("make a CA, certificates and a token for trainers on other machines")
+    .description("make a CA, certificates and tokens for trainers on other machines, and for the page")
     .requiredOption("--to <folder>", "a new folder for them")
     .option("--host <name>", "a machine with trainers, as the controller reaches it; may be repeated", collect, [])
+    .option("--page-host <name>", "the machine of bora serve, as browsers reach it; may be repeated", collect, [])
     .option("--days <number>", "until they expire", "825")
     .option("--json", "one JSON line on standard output")
     .action(async (options: CertsOptions) => {

@@ -13,6 +13,7 @@ const clockSkewMs = 3_600_000; // machines of a cluster may disagree about the t
 export interface CertificateOptions {
   to: string; // a folder that is not there yet, or empty
   hosts: readonly string[]; // names and addresses of the machines with trainers
+  pageHosts?: readonly string[]; // of the machine where `bora serve` shows the page
   days: number;
   nowMs: number;
 }
@@ -31,13 +32,14 @@ interface Issued {
 type CryptoKeyPair = webcrypto.CryptoKeyPair;
 
 /**
- * Makes what a cluster needs for mutual TLS: a CA, a certificate for trainers that is good for `hosts` and localhost, one
- * for the controller, and a token with its hash. The folder appears whole or not at all, keys and token readable by
- * their owner only. Throws usage for a folder that holds something, and for hosts that are none.
+ * Makes what a cluster needs for TLS: a CA, a certificate for trainers that is good for `hosts` and localhost, one for the
+ * controller, one for the page that is good for `pageHosts` and localhost, and two tokens with their hashes: who may
+ * speak to the page's API may not speak to trainers. The folder appears whole or not at all, keys and tokens readable
+ * by their owner only. Throws usage for a folder that holds something, and for hosts that are none.
  */
 export async function makeCertificates(options: CertificateOptions): Promise<CertificateFiles> {
-  const { to, hosts, days, nowMs } = options;
-  for (const host of hosts) requireHost(host);
+  const { to, hosts, pageHosts = [], days, nowMs } = options;
+  for (const host of [...hosts, ...pageHosts]) requireHost(host);
   if (!Number.isInteger(days) || days < 1 || days > 3650)
     throw new BoraError("usage", `--days is ${days}`, { hint: "give a whole number from 1 to 3650" });
   await requireEmpty(to);
@@ -46,8 +48,7 @@ export async function makeCertificates(options: CertificateOptions): Promise<Cer
   const ca = await selfSigned(period);
   const trainer = await issue(ca, "trainer", ["localhost", "127.0.0.1", ...hosts], period);
   const controller = await issue(ca, "controller", [], period);
-  const token = randomBytes(32).toString("base64url");
-  const hash = createHash("sha256").update(token).digest("hex");
+  const page = await issue(ca, "page", [...pageHosts, "localhost", "127.0.0.1"], period);
   const files: Record<string, string> = {
     "ca.pem": pem(ca),
     "ca-key.pem": await keyPem(ca),
@@ -55,21 +56,30 @@ export async function makeCertificates(options: CertificateOptions): Promise<Cer
     "trainer-key.pem": await keyPem(trainer),
     "controller.pem": pem(controller),
     "controller-key.pem": await keyPem(controller),
-    token: `${token}\n`,
-    "token.sha256": `sha256:${hash}\n`,
+    "page.pem": pem(page),
+    "page-key.pem": await keyPem(page),
+    ...tokenFiles("token"),
+    ...tokenFiles("page-token"),
     "trainers.yaml": trainersYaml(hosts),
   };
   await writeFolder(to, files);
   return { folder: to, files: Object.keys(files), expires: period.notAfter };
 }
 
+function tokenFiles(name: string): Record<string, string> {
+  const token = randomBytes(32).toString("base64url");
+  const hash = createHash("sha256").update(token).digest("hex");
+  return { [name]: `${token}\n`, [`${name}.sha256`]: `sha256:${hash}\n` };
+}
+
+const forOwnerAlone = (name: string): boolean => /(-key\.pem|token)$/.test(name);
+
 async function writeFolder(to: string, files: Record<string, string>): Promise<void> {
   await mkdir(dirname(to), { recursive: true });
   const next = await mkdtemp(`${to}.next-`);
   try {
     for (const [name, content] of Object.entries(files)) await writeFile(join(next, name), content, { mode: 0o600 });
-    for (const name of ["ca.pem", "trainer.pem", "controller.pem", "trainers.yaml", "token.sha256"])
-      await chmod(join(next, name), 0o644);
+    for (const name of Object.keys(files)) if (!forOwnerAlone(name)) await chmod(join(next, name), 0o644);
     await rename(next, to);
   } catch (thrown) {
     await rm(next, { recursive: true, force: true });
@@ -88,7 +98,7 @@ async function requireEmpty(folder: string): Promise<void> {
 function requireHost(host: string): void {
   if (isIP(host) !== 0 || /^(?=.{1,253}$)(\*\.)?([a-zA-Z0-9_]([\w-]{0,61}[a-zA-Z0-9])?\.?)+$/.test(host)) return;
   throw new BoraError("usage", `${JSON.stringify(host)} is no host name or address`, {
-    hint: "give --host the names and addresses by which the controller reaches its trainers, without ports",
+    hint: "give --host and --page-host names and addresses by which trainers and the page are reached, without ports",
   });
 }
 
@@ -113,14 +123,18 @@ async function selfSigned(period: { notBefore: Date; notAfter: Date }): Promise<
   return { certificate, keys };
 }
 
+const { serverAuth, clientAuth } = x509.ExtendedKeyUsage;
+
+/** What each certificate may be shown as; a trainer shows its own to itself, in health checks. */
+const usagesOf = { trainer: [serverAuth, clientAuth], controller: [clientAuth], page: [serverAuth] } as const;
+
 async function issue(
   ca: Issued,
-  name: "trainer" | "controller",
+  name: keyof typeof usagesOf,
   hosts: readonly string[],
   period: { notBefore: Date; notAfter: Date },
 ): Promise<Issued> {
   const keys = await newKeys();
-  const { serverAuth, clientAuth } = x509.ExtendedKeyUsage;
   const names = [...new Set(hosts)].map((value) => ({
     type: isIP(value) === 0 ? ("dns" as const) : ("ip" as const),
     value,
@@ -136,8 +150,7 @@ async function issue(
     extensions: [
       new x509.BasicConstraintsExtension(false, undefined, true),
       new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
-      // a trainer shows its own to itself, in health checks
-      new x509.ExtendedKeyUsageExtension(name === "trainer" ? [serverAuth, clientAuth] : [clientAuth]),
+      new x509.ExtendedKeyUsageExtension([...usagesOf[name]]),
       await x509.AuthorityKeyIdentifierExtension.create(ca.keys.publicKey),
       await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
       ...(names.length > 0 ? [new x509.SubjectAlternativeNameExtension(names)] : []),

@@ -1,7 +1,6 @@
 import { readFile } from "node:fs/promises";
-import { isIP } from "node:net";
 import { dirname, resolve } from "node:path";
-import { BoraError, type TransportTls } from "@bora/contracts";
+import { BoraError, isLoopback, readPem, type TransportTls } from "@bora/contracts";
 import { parse } from "yaml";
 import { z } from "zod";
 
@@ -46,7 +45,7 @@ export async function readTrainersFile(path: string): Promise<RunningTrainer[]> 
       throw new BoraError("spec_invalid", `${path}: the trainer ${address} has no tokenFile`, {
         hint: "give tokenFile once for all of them, or one for each",
       });
-    if (tls === undefined && !isLoopback(address))
+    if (tls === undefined && !isLoopback(address.slice(0, address.lastIndexOf(":"))))
       throw new BoraError(
         "tls_missing",
         `${path}: the trainer ${address} is not on this machine, and there is no tls`,
@@ -63,16 +62,13 @@ export async function readTrainersFile(path: string): Promise<RunningTrainer[]> 
 }
 
 async function readTls({ ca, certificate, key }: z.output<typeof TlsFiles>, at: (name: string) => string) {
-  const pem = async (name: string | undefined) => (name === undefined ? null : readPem(at(name)));
-  return { ca: await readPem(at(ca)), certificate: await pem(certificate), key: await pem(key) };
-}
-
-async function readPem(path: string): Promise<string> {
-  const content = await text(path, "tls_unreadable");
-  if (content.includes("-----BEGIN ")) return content;
-  throw new BoraError("tls_unreadable", `${path} (${content.length} characters) holds no PEM block`, {
-    hint: "bora certs makes such files",
-  });
+  const ifNamed = async (name: string | undefined, kind: Parameters<typeof readPem>[1]) =>
+    name === undefined ? null : readPem(at(name), kind);
+  return {
+    ca: await readPem(at(ca), "CERTIFICATE"),
+    certificate: await ifNamed(certificate, "CERTIFICATE"),
+    key: await ifNamed(key, "PRIVATE KEY"),
+  };
 }
 
 function parseFile(path: string, content: string): z.output<typeof TrainersFile> {
@@ -90,7 +86,7 @@ function parseFile(path: string, content: string): z.output<typeof TrainersFile>
   throw new BoraError("spec_invalid", `${path}: ${z.prettifyError(found.error)}`, { hint: "see docs/trainers.md" });
 }
 
-async function text(path: string, code: "spec_unreadable" | "token_missing" | "tls_unreadable"): Promise<string> {
+async function text(path: string, code: "spec_unreadable" | "token_missing"): Promise<string> {
   try {
     return await readFile(path, "utf8");
   } catch (cause) {
@@ -100,10 +96,4 @@ async function text(path: string, code: "spec_unreadable" | "token_missing" | "t
       cause,
     });
   }
-}
-
-/** Whether only this machine answers under an address. */
-function isLoopback(address: string): boolean {
-  const host = address.slice(0, address.lastIndexOf(":")).replace(/^\[|\]$/g, "");
-  return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
 }

@@ -2,10 +2,12 @@ import { BoraError, isErrorCode } from "@bora/contracts";
 import { EventSourceParserStream } from "eventsource-parser/stream";
 import type { z } from "zod";
 import { ApiError } from "./controller-api.js";
+import type { HttpRequest } from "./fetch-trusting.js";
 
 export interface ControllerAddress {
-  url: string; // http://127.0.0.1:port
+  url: string; // http://127.0.0.1:port, or https: of any machine
   token: string;
+  ca?: string | undefined; // certificates, as PEM text, that the server's must come from
 }
 
 export interface ControllerRequest {
@@ -19,6 +21,17 @@ function gone(address: ControllerAddress, cause: unknown): BoraError {
   return new BoraError("interrupted", `the controller at ${address.url} does not answer`, {
     hint: "run the same command again: it goes on from the last checkpoint",
     cause,
+  });
+}
+
+/** Why a connection was not made: nobody answers, or whoever does cannot prove who it is. */
+function unanswered(address: ControllerAddress, thrown: unknown): BoraError {
+  const cause = thrown instanceof Error && thrown.cause instanceof Error ? thrown.cause : thrown; // fetch wraps it
+  const code = cause instanceof Error && "code" in cause ? String(cause.code) : "";
+  if (!/CERT|ISSUER|SIGNATURE|ERR_SSL|ERR_TLS/.test(code)) return gone(address, thrown);
+  return new BoraError("tls_untrusted", `${address.url} is not trusted: ${String(cause)} (${code})`, {
+    hint: "give the CA of its certificate (openLab's ca, as PEM text), and a name that the certificate has",
+    cause: thrown,
   });
 }
 
@@ -47,6 +60,9 @@ function safeJson(text: string): unknown {
   }
 }
 
+const send = async ({ ca }: ControllerAddress, url: URL, request: HttpRequest): Promise<Response> =>
+  ca === undefined ? fetch(url, request) : (await import("./fetch-trusting.js")).fetchTrusting(ca, url, request);
+
 /** One request to the controller. Rejects with the controller's own error, or with interrupted when nobody answers. */
 export async function ask(
   address: ControllerAddress,
@@ -55,14 +71,14 @@ export async function ask(
 ): Promise<Response> {
   const { method = "GET", body, headers, signal } = request;
   const contentType: Record<string, string> = body === undefined ? {} : { "content-type": "application/json" };
-  const response = await fetch(new URL(path, address.url), {
+  const response = await send(address, new URL(path, address.url), {
     method,
     headers: { authorization: `Bearer ${address.token}`, ...contentType, ...headers },
     ...(body === undefined ? {} : { body }),
     ...(signal === undefined ? {} : { signal }),
   }).catch((cause: unknown) => {
     signal?.throwIfAborted();
-    throw gone(address, cause);
+    throw unanswered(address, cause);
   });
   if (!response.ok) throw await refusal(response);
   return response;
@@ -106,6 +122,10 @@ export async function* askEvents(
     for await (const { event = "message", data } of stream) yield { event, data };
   } catch (cause) {
     request.signal?.throwIfAborted();
-    throw cause instanceof TypeError ? gone(address, cause) : cause; // what fetch says of a connection that broke
+    throw isBroken(cause) ? gone(address, cause) : cause;
   }
 }
+
+/** What fetch, and Node itself, say of a connection that broke. */
+const isBroken = (thrown: unknown): boolean =>
+  thrown instanceof TypeError || (thrown instanceof Error && "code" in thrown && thrown.code === "ECONNRESET");

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import type { wire } from "@bora/contracts";
+import { BoraError, isLoopback, type wire } from "@bora/contracts";
 import type { Placer, Probe } from "@bora/placement";
 import { systemClock } from "@bora/scheduler";
 import { backupStore, checkStore, openStore, type StoreCheck } from "@bora/store";
@@ -31,8 +31,18 @@ export interface LabFolder {
   connectTrainer?: ConnectTrainer | undefined;
 }
 
-/** A folder of sweeps, or the address and token of a running controller (`<dir>/controller.json`). */
-export type LabOptions = LabFolder | { url: string; token: string };
+/** Who answers for a folder of sweeps: a running controller of this machine, or `bora serve` of any. */
+export interface LabAddress {
+  /** A controller's is in `<dir>/controller.json`; `bora serve` prints its own. Off this machine only https. */
+  url: string;
+  /** A controller's is beside its address; that of `bora serve` is one of its `--token-file`. */
+  token: string;
+  /** Certificates, as PEM text, that the server's must come from; those that Node trusts when left out. */
+  ca?: string | undefined;
+}
+
+/** A folder of sweeps, or the address of who answers for one. */
+export type LabOptions = LabFolder | LabAddress;
 /** What loads when it is needed: looking at a finished sweep starts no process and loads no network code. */
 const dial: ConnectTrainer = async (address, signal) =>
   (await import("@bora/trainer-client")).connectTrainer(address, signal);
@@ -81,11 +91,25 @@ function localParts({ dir, leaseMs = defaultLeaseMs, trainers, connectTrainer = 
 /**
  * Opens the door to sweeps. With `dir`, everything goes through that folder's controller while one runs in another
  * process; otherwise this process reads the folder, and becomes its controller when it starts a sweep. Opening reads
- * nothing and throws nothing; `await using` closes what calls have opened.
+ * nothing; it throws usage for an address that is none, and tls_missing for one to which the token would go in clear.
+ * `await using` closes what calls have opened.
  */
 export function openLab(options: LabOptions): Promise<Lab> {
-  if ("url" in options) return Promise.resolve(new RemoteLab(options));
+  if ("url" in options) return openAddress(options);
   return Promise.resolve(new FolderLab(options.dir, new LocalLab(localParts(options))));
+}
+
+async function openAddress(address: LabAddress): Promise<Lab> {
+  const { url } = address;
+  if (!URL.canParse(url) || !/^https?:/.test(url))
+    throw new BoraError("usage", `${JSON.stringify(url)} is no http or https address`, {
+      hint: "give the url of controller.json, or the address that bora serve printed",
+    });
+  const { protocol, hostname } = new URL(url);
+  if (protocol === "https:" || isLoopback(hostname)) return new RemoteLab(address);
+  throw new BoraError("tls_missing", `${url} is not on this machine, and without https the token goes in clear`, {
+    hint: "give bora serve a certificate and its key, and openLab an https address",
+  });
 }
 
 /** Opens what a folder's store holds, to read. */

@@ -1,8 +1,10 @@
 import { BoraError } from "@bora/contracts";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import { isOwnHost, sameToken } from "../guard.js";
+import { bearerOf, sameToken } from "../guard.js";
 import { csrfHeader, pagePaths } from "./page-api.js";
+import type { PageSite } from "./page-site.js";
 import type { Sessions } from "./sessions.js";
+import type { TokenFile } from "./token-file.js";
 
 /** Nothing from elsewhere, nothing inline, no frames: docs/page.md. */
 export const contentSecurityPolicy = [
@@ -22,19 +24,26 @@ const headers = {
 
 const safe: ReadonlySet<string> = new Set(["GET", "HEAD"]);
 
-export const portOf = (app: FastifyInstance): number => {
-  const address = app.server.address();
-  return typeof address === "object" && address !== null ? address.port : 0;
-};
+/**
+ * What anyone may have: the page's own files (undefined: no route, which is the page again), and the login. Routes are
+ * told by the pattern that matched and never by the text of the address: the router decodes it, so that "/%61pi/sweeps"
+ * is "/api/sweeps" too.
+ */
+const open: ReadonlySet<string | undefined> = new Set([undefined, "/*", pagePaths.login]);
 
-/** Cookies know no ports: two servers on one machine must not take each other's. */
-export const cookieName = (port: number): string => `bora_session_${port}`;
+const isFile = ({ routeOptions: { url } }: FastifyRequest): boolean => url === undefined || url === "/*";
 
-export const cookieOf = (request: FastifyRequest, port: number): string | undefined =>
+/** Routes of programs, which show a token and no cookie: docs/protocol.md. */
+const isProgram = ({ routeOptions: { url } }: FastifyRequest): boolean => url?.startsWith("/v1/") === true;
+
+/** For a year: browsers that came once over TLS come no other way, whoever answers then. */
+const strictTransport = "max-age=31536000";
+
+export const cookieOf = (request: FastifyRequest, { cookieName }: PageSite): string | undefined =>
   request.headers.cookie
     ?.split(";")
     .map((part) => part.trim().split("="))
-    .find(([name]) => name === cookieName(port))?.[1];
+    .find(([name]) => name === cookieName)?.[1];
 
 const refused = (message: string, hint: string): BoraError => new BoraError("unauthenticated", message, { hint });
 
@@ -45,21 +54,20 @@ export class Forbidden extends BoraError {
 }
 
 /** Host and Origin are ours: neither DNS rebinding nor another site reaches further than this. */
-function checkOrigin(request: FastifyRequest, port: number): void {
+function checkOrigin(request: FastifyRequest, site: PageSite): void {
   const { host, origin } = request.headers;
-  if (!isOwnHost(host, port)) throw new Forbidden("unknown Host", "open the address that bora serve printed");
-  const site = request.headers["sec-fetch-site"];
-  if (site !== undefined && site !== "same-origin" && site !== "none" && request.url.startsWith("/api/"))
-    throw new Forbidden(`a request from another site (${String(site)})`, "open the page itself");
-  if (safe.has(request.method)) return;
-  if (origin !== `http://${host ?? ""}`)
+  if (!site.isOwn(host)) throw new Forbidden("unknown Host", "open the address that bora serve printed");
+  const from = request.headers["sec-fetch-site"];
+  if (from !== undefined && from !== "same-origin" && from !== "none" && !isFile(request))
+    throw new Forbidden(`a request from another site (${String(from)})`, "open the page itself");
+  if (safe.has(request.method) || (isProgram(request) && origin === undefined)) return;
+  if (origin !== site.originAt(host))
     throw new Forbidden(`Origin is ${origin ?? "missing"}`, "only this page's own scripts may change anything");
 }
 
-function checkSession(request: FastifyRequest, sessions: Sessions, port: number): void {
-  const path = request.url.split("?")[0] ?? "";
-  if (!path.startsWith("/api/") || path === pagePaths.login) return;
-  const session = sessions.find(cookieOf(request, port));
+function checkSession(request: FastifyRequest, sessions: Sessions, site: PageSite): void {
+  if (open.has(request.routeOptions.url)) return;
+  const session = sessions.find(cookieOf(request, site));
   if (session === null) throw refused("nobody is logged in here", "open the link that bora serve printed");
   if (safe.has(request.method)) return;
   const given = request.headers[csrfHeader];
@@ -67,13 +75,28 @@ function checkSession(request: FastifyRequest, sessions: Sessions, port: number)
     throw new Forbidden(`${csrfHeader} is not this session's`, "reload the page");
 }
 
-/** Puts the guard before every route: headers, Host, Origin, cookie, and for what changes something the CSRF token. */
-export function addGuard(app: FastifyInstance, sessions: Sessions): void {
+async function checkProgram(request: FastifyRequest, tokens: TokenFile): Promise<void> {
+  if (await tokens.admits(bearerOf(request.headers.authorization))) return;
+  throw refused("the request carries no valid token", "send authorization: Bearer with a token of --token-file");
+}
+
+export interface GuardParts {
+  sessions: Sessions;
+  site: PageSite;
+  tokens: TokenFile | null; // of programs; null: there are no routes for them
+}
+
+/**
+ * Puts the guard before every route: headers, Host, Origin, then the session's cookie, and for what changes something the
+ * CSRF token; or a program's token, which no browser sends by itself.
+ */
+export function addGuard(app: FastifyInstance, { sessions, site, tokens }: GuardParts): void {
   app.addHook("onRequest", async (request: FastifyRequest, reply: FastifyReply) => {
-    const port = portOf(app);
     void reply.headers(headers);
-    if (request.url.startsWith("/api/")) void reply.header("cache-control", "no-store");
-    checkOrigin(request, port);
-    checkSession(request, sessions, port);
+    if (site.isStrict(request.headers.host)) void reply.header("strict-transport-security", strictTransport);
+    if (!isFile(request)) void reply.header("cache-control", "no-store");
+    checkOrigin(request, site);
+    if (tokens !== null && isProgram(request)) await checkProgram(request, tokens);
+    else checkSession(request, sessions, site);
   });
 }

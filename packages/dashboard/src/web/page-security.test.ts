@@ -65,6 +65,14 @@ describe("without a session", () => {
     expect([status, code(body)]).toEqual([401, "unauthenticated"]);
   });
 
+  test("another spelling of an address opens nothing: the router decodes it before it looks for a route", async () => {
+    const respelled = (path: string) => path.replace("/api/", "/%61p%69/");
+    for (const path of readable) expect((await page.ask(respelled(path))).status, path).toBe(401);
+    const sent = page.post(respelled(pagePaths.commands(sweepId)), { verb: "cancel" }, { [csrfHeader]: "x" });
+    expect(await sent).toMatchObject({ status: 401 });
+    expect(page.sent).toEqual([]);
+  });
+
   test("nothing is sent to a sweep", async () => {
     const body = { verb: "cancel" };
     expect(await page.post(pagePaths.commands(sweepId), body, { [csrfHeader]: "x" })).toMatchObject({ status: 401 });

@@ -1,20 +1,24 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { BoraError, type SweepResults } from "@bora/contracts";
+import { BoraError, isLoopback, type SweepResults } from "@bora/contracts";
 import type { Lab, SweepCommand } from "@bora/sdk";
 import type { SweepLog, TrainerLook } from "@bora/sdk/controller";
 import fastifyStatic from "@fastify/static";
 import Fastify, { type FastifyInstance, type FastifyReply } from "fastify";
 import { z } from "zod";
+import { addControllerRoutes, type ControlledLab } from "../controller-routes.js";
 import { httpStatus, listenOn } from "../http-errors.js";
 import { pagePaths, type Figures } from "./page-api.js";
-import { addGuard, cookieName, cookieOf, Forbidden, portOf } from "./page-guard.js";
+import { addGuard, cookieOf, Forbidden } from "./page-guard.js";
+import { PageSite } from "./page-site.js";
+import { readPageTls, type PageTlsFiles } from "./page-tls.js";
 import { addRoutes, json, parsed } from "./routes.js";
 import { Sessions, TooManyLogins } from "./sessions.js";
 import { addSpeakRoute, type Generate } from "./speak.js";
 import type { StateDifferences } from "./stated-differences.js";
 import { SweepLibrary, type LiveSweeps } from "./sweep-library.js";
+import { TokenFile } from "./token-file.js";
 import { TrainerWatch } from "./trainer-watch.js";
 
 /** What the page is made of, as plain parameters: the real parts, or their in-memory twins in tests. */
@@ -31,7 +35,9 @@ export interface PageParts {
   generate: Generate;
   now(): number; // ms
   port?: number; // any free one
-  host?: string; // loopback
+  host?: string; // 127.0.0.1
+  tls?: PageTlsFiles | null; // needed off loopback
+  programs?: { lab: ControlledLab; tokenFile: string } | null; // labs that are opened by the page's address
   builtPage?: string; // folder
   pollMs?: number;
 }
@@ -42,7 +48,6 @@ export interface PageServer extends AsyncDisposable {
   newLink(): string;
 }
 
-const loopback: ReadonlySet<string> = new Set(["127.0.0.1", "localhost", "::1"]);
 const built = fileURLToPath(new URL("../page", import.meta.url));
 const Login = z.strictObject({ token: z.string().max(200) });
 
@@ -54,19 +59,18 @@ function refuse(reply: FastifyReply, thrown: unknown): FastifyReply {
   return reply.type("application/json").send({ error: { code, message, hint } });
 }
 
-function addSessionRoutes(app: FastifyInstance, sessions: Sessions, { dir }: PageParts): void {
-  const cookie = (value: string, more = "") =>
-    `${cookieName(portOf(app))}=${value}; HttpOnly; SameSite=Strict; Path=/${more}`;
+function addSessionRoutes(app: FastifyInstance, sessions: Sessions, site: PageSite, { dir }: PageParts): void {
+  const cookie = (value: string, more = "") => `${site.cookieName}=${value}; ${site.cookieAttributes}${more}`;
   app.post(pagePaths.login, async ({ body }, reply) => {
     const { token } = parsed(Login, body, "the login");
     return json(reply.header("set-cookie", cookie(sessions.login(token))), {});
   });
   app.post(pagePaths.logout, async (request, reply) => {
-    sessions.end(cookieOf(request, portOf(app)) ?? "");
+    sessions.end(cookieOf(request, site) ?? "");
     return json(reply.header("set-cookie", cookie("", "; Max-Age=0")), {});
   });
   app.get(pagePaths.session, async (request, reply) => {
-    const session = sessions.find(cookieOf(request, portOf(app)));
+    const session = sessions.find(cookieOf(request, site));
     return json(reply, { csrf: session?.csrf ?? "", folder: dir });
   });
 }
@@ -77,7 +81,7 @@ async function addPage(app: FastifyInstance, root: string): Promise<void> {
   if (isBuilt) await app.register(fastifyStatic, { root, cacheControl: false });
   app.setNotFoundHandler(async ({ method, url }, reply) => {
     const [path = ""] = url.split("?");
-    const isPage = method === "GET" && !path.startsWith("/api/") && !/\.\w+$/.test(path);
+    const isPage = method === "GET" && !/^\/(api|v1)\/|\.\w+$/.test(path);
     if (isPage && isBuilt) return reply.header("cache-control", "no-cache").sendFile("index.html");
     if (isPage)
       return refuse(
@@ -91,36 +95,49 @@ async function addPage(app: FastifyInstance, root: string): Promise<void> {
   });
 }
 
-/** Serves the web page of a folder of sweeps. Throws bind_refused off loopback, port_taken. */
+/** Throws bind_refused for an address that others could reach in clear. */
+function refuseUnprotected({ host = "127.0.0.1", tls = null }: PageParts): void {
+  if (isLoopback(host) || tls !== null) return;
+  throw new BoraError(
+    "bind_refused",
+    `refusing to serve the page on ${host}, which other machines may reach, without --tls-certificate and --tls-key`,
+    { hint: "leave --host out (and use a tunnel, ssh -L), or give both; bora certs makes them" },
+  );
+}
+
+/**
+ * Serves the web page of a folder of sweeps. Throws bind_refused off loopback without TLS, tls_unreadable, token_missing,
+ * port_taken.
+ */
 export async function servePage(parts: PageParts): Promise<PageServer> {
-  const { host = "127.0.0.1", port = 0, builtPage = built } = parts;
-  if (!loopback.has(host))
-    throw new BoraError(
-      "bind_refused",
-      `refusing to serve the page on ${host}: there is no TLS, and without it only loopback is safe`,
-      {
-        hint: "leave --host out, and reach the page from elsewhere through a tunnel: ssh -L",
-      },
-    );
-  const app = Fastify({ bodyLimit: 2 ** 20, forceCloseConnections: true });
+  const { host = "127.0.0.1", port = 0, builtPage = built, programs = null } = parts;
+  refuseUnprotected(parts);
+  const tls = parts.tls == null ? null : await readPageTls(parts.tls);
+  const tokens = programs === null ? null : await TokenFile.open(programs.tokenFile);
+  const limits = { bodyLimit: 2 ** 20, forceCloseConnections: true };
+  const app: FastifyInstance = tls === null ? Fastify(limits) : Fastify({ ...limits, https: tls.options });
   app.removeContentTypeParser("text/plain"); // what a foreign form could send without asking
   const sessions = new Sessions(parts.now);
+  const site = new PageSite(app.server, tls);
   const library = new SweepLibrary(parts);
   const trainers = new TrainerWatch(library, parts.lookAtTrainers, parts.now);
   app.setErrorHandler((error, _request, reply) => refuse(reply, error));
-  addGuard(app, sessions);
-  addSessionRoutes(app, sessions, parts);
+  addGuard(app, { sessions, site, tokens });
+  addSessionRoutes(app, sessions, site, parts);
   const { perplexityOf, differencesOf, send } = parts;
   const folderOf = (sweepId: string) => join(parts.dir, sweepId);
   addRoutes(app, { library, trainers, perplexityOf, differencesOf, send, folderOf });
   addSpeakRoute(app, library, parts.generate);
+  const followers = programs === null ? null : addControllerRoutes(app, programs.lab, parts);
   await addPage(app, builtPage);
-  const url = await listenOn(app, host, port);
+  await listenOn(app, host, port);
   library.list().catch(() => undefined); // read before somebody comes; an error is told to whoever asks
+  const url = site.urlOn(host);
   return {
     url,
     newLink: () => `${url}/#login=${sessions.newLink()}`,
     async [Symbol.asyncDispose]() {
+      await followers?.streamsEnd();
       await app.close();
     },
   };

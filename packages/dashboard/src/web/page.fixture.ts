@@ -1,5 +1,6 @@
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { request } from "node:http";
+import { request as requestOverTls } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
@@ -19,20 +20,27 @@ interface Asking {
   method?: string;
   headers?: Record<string, string>;
   body?: string;
+  ca?: string; // over TLS
 }
 
 /** A request with any headers, which fetch would not send. */
-export function askAt(url: string, path: string, { method = "GET", headers = {}, body }: Asking = {}): Promise<Answer> {
+export function askAt(url: string, path: string, asking: Asking = {}): Promise<Answer> {
+  const { method = "GET", headers = {}, body, ca } = asking;
+  const over = ca === undefined ? request : requestOverTls;
   return new Promise((resolve, reject) => {
-    const sent = request(new URL(path, url), { method, headers, agent: false }, (response) => {
-      let text = "";
-      response.setEncoding("utf8");
-      response.on("data", (chunk: string) => (text += chunk));
-      response.on("error", reject);
-      response.on("end", () => {
-        resolve({ status: response.statusCode ?? 0, headers: response.headers, body: text });
-      });
-    }).on("error", reject);
+    const sent = over(
+      new URL(path, url),
+      { method, headers, ...(ca !== undefined && { ca, servername: "localhost" }), agent: false },
+      (response) => {
+        let text = "";
+        response.setEncoding("utf8");
+        response.on("data", (chunk: string) => (text += chunk));
+        response.on("error", reject);
+        response.on("end", () => {
+          resolve({ status: response.statusCode ?? 0, headers: response.headers, body: text });
+        });
+      },
+    ).on("error", reject);
     sent.end(body);
   });
 }
@@ -45,6 +53,8 @@ export class PageBench implements AsyncDisposable {
   nowMs = 1_000_000;
   server!: PageServer;
   dir = "";
+  /** Of the page's certificate, when it is asked over TLS. */
+  ca: string | undefined;
   private cookie = "";
   private csrf = "";
 
@@ -84,7 +94,7 @@ export class PageBench implements AsyncDisposable {
   }
 
   ask(path: string, asking: Asking = {}): Promise<Answer> {
-    return askAt(this.server.url, path, asking);
+    return askAt(this.server.url, path, this.ca === undefined ? asking : { ca: this.ca, ...asking });
   }
 
   /** As the page's own script asks once it is logged in. */

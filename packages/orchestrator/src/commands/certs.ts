@@ -6,14 +6,16 @@ import type { Terminal } from "../terminal.js";
 export interface CertsOptions {
   to: string;
   host: string[];
+  pageHost: string[];
   days: string;
   json?: boolean;
 }
 
-/** `bora certs`: a CA, certificates and a token for trainers on other machines. */
+/** `bora certs`: a CA, certificates and tokens for trainers on other machines, and for a page that others may see. */
 export async function certs(options: CertsOptions, terminal: Terminal): Promise<ExitName> {
   const to = resolve(terminal.cwd, options.to);
-  const made = await makeCertificates({ to, hosts: options.host, days: Number(options.days), nowMs: Date.now() });
+  const { host: hosts, pageHost: pageHosts } = options;
+  const made = await makeCertificates({ to, hosts, pageHosts, days: Number(options.days), nowMs: Date.now() });
   if (options.json === true) terminal.out(JSON.stringify(made));
   else
     terminal.out(
@@ -21,7 +23,8 @@ export async function certs(options: CertsOptions, terminal: Terminal): Promise<
         `${made.folder} (until ${made.expires.toISOString().slice(0, 10)})`,
         "  to each machine with a trainer: ca.pem, trainer.pem, trainer-key.pem, token.sha256",
         "  for the controller: trainers.yaml and what it names; use it with --trainers",
-        "  keep ca-key.pem where neither of them is",
+        "  for bora serve off loopback: page.pem, page-key.pem, page-token.sha256; ca.pem and page-token for its programs",
+        "  keep ca-key.pem where none of them is",
       ].join("\n"),
     );
   return "done";

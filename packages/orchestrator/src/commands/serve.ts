@@ -1,7 +1,8 @@
 import { spawn } from "node:child_process";
+import { resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { BoraError } from "@bora/contracts";
-import { openPage, type OpenedPage } from "@bora/dashboard";
+import { openPage, type OpenedPage, type PageOptions } from "@bora/dashboard";
 import type { ExitName } from "../exit-codes.js";
 import { listenForInterrupts } from "../interrupt.js";
 import { labFolder } from "../options.js";
@@ -17,6 +18,33 @@ function portOf(text: string | undefined): { port?: number } {
   throw new BoraError("usage", `--port is ${text}; expected a number from 0 to ${largestPort}`, {
     hint: "leave it out, and a free one is taken",
   });
+}
+
+/** Throws tls_missing for half of the two. */
+function tlsOf(
+  { tlsCertificate, tlsKey }: ServeCommandOptions,
+  at: (file: string) => string,
+): Pick<PageOptions, "tls"> {
+  if (tlsCertificate !== undefined && tlsKey !== undefined)
+    return { tls: { certificate: at(tlsCertificate), key: at(tlsKey) } };
+  if (tlsCertificate === undefined && tlsKey === undefined) return {};
+  const missing = tlsKey === undefined ? "--tls-key" : "--tls-certificate";
+  throw new BoraError("tls_missing", `--tls-certificate and --tls-key belong together: ${missing} is not there`, {
+    hint: "give both; bora certs makes them",
+  });
+}
+
+/** Where the page is, and who may see it. */
+function pageOptions(options: ServeCommandOptions, terminal: Terminal): PageOptions {
+  const { host, tokenFile } = options;
+  const at = (file: string) => resolve(terminal.cwd, file);
+  return {
+    folder: labFolder(options, terminal),
+    ...portOf(options.port),
+    ...(host === undefined ? {} : { host }),
+    ...tlsOf(options, at),
+    ...(tokenFile === undefined ? {} : { tokenFile: at(tokenFile) }),
+  };
 }
 
 /** Opens the link in the person's browser where there is one; the link is printed in any case. */
@@ -55,9 +83,7 @@ function promiseOf<T>(): { promise: Promise<T>; resolve: (value: T) => void } {
 
 /** `bora serve`: the web page of a folder of sweeps, until Ctrl-C. */
 export async function serve(options: ServeCommandOptions, terminal: Terminal): Promise<ExitName> {
-  const folder = labFolder(options, terminal);
-  const { host } = options;
-  await using page = await openPage({ folder, ...portOf(options.port), ...(host === undefined ? {} : { host }) });
+  await using page = await openPage(pageOptions(options, terminal));
   const again = terminal.isTty ? "  (works once; Enter gives another)" : "  (works once)";
   const show = (): string => {
     const link = page.server.newLink();
