@@ -13,11 +13,16 @@ export interface Finding {
   check: string;
   verdict: "ok" | "warning" | "problem";
   found: string;
-  todo: string; // empty when ok
+  remedy: string; // empty when ok
 }
 
-const ok = (check: string, found: string): Finding => ({ check, verdict: "ok", found, todo: "" });
-const warning = (check: string, found: string, todo: string): Finding => ({ check, verdict: "warning", found, todo });
+const ok = (check: string, found: string): Finding => ({ check, verdict: "ok", found, remedy: "" });
+const warning = (check: string, found: string, remedy: string): Finding => ({
+  check,
+  verdict: "warning",
+  found,
+  remedy,
+});
 const enoughMemory = 6 * 2 ** 30; // what the default example peaks below
 const enoughDisk = 5 * 2 ** 30;
 
@@ -27,7 +32,7 @@ export async function attempt(check: string, look: () => Promise<Finding[]>): Pr
     return await look();
   } catch (thrown) {
     const { code, message, hint } = toBoraError(thrown);
-    return [{ check, verdict: "problem", found: `${code}: ${message}`, todo: hint }];
+    return [{ check, verdict: "problem", found: `${code}: ${message}`, remedy: hint }];
   }
 }
 
@@ -36,7 +41,12 @@ export function checkNode(version: string): Finding {
   const [major = 0, minor = 0] = version.split(".").map(Number);
   const supported = (major === 20 && minor >= 19) || (major === 22 && minor >= 12) || major > 22;
   if (supported) return ok("node", version);
-  return { check: "node", verdict: "problem", found: version, todo: "install Node 20.19 or later, or 22.12 or later" };
+  return {
+    check: "node",
+    verdict: "problem",
+    found: version,
+    remedy: "install Node 20.19 or later, or 22.12 or later",
+  };
 }
 
 async function checkDisk(dir: string): Promise<Finding[]> {
@@ -93,7 +103,7 @@ async function checkStore(folder: LabFolder): Promise<Finding[]> {
   const live = sweeps.find((sweep) => sweep.live);
   const { events, problems } = await check({ dir });
   const [first] = problems;
-  if (first !== undefined) return [{ check: "store", verdict: "problem", found: first, todo: restore }];
+  if (first !== undefined) return [{ check: "store", verdict: "problem", found: first, remedy: restore }];
   const work = live === undefined ? "" : `, ${live.sweepId} at work`;
   return [ok("store", `${dir}: ${sweeps.length} sweeps, ${events} events, all whole${work}`)];
 }
@@ -112,9 +122,9 @@ async function checkExperiment(options: ExperimentOptions, terminal: Terminal): 
 
 const marks = { ok: "ok", warning: "warn", problem: "FAIL" } as const;
 
-function lines({ check, verdict, found, todo }: Finding): string {
+function lines({ check, verdict, found, remedy }: Finding): string {
   const line = `${marks[verdict].padEnd(5)}${check.padEnd(12)}${found}`;
-  return todo === "" ? line : `${line}\n${" ".repeat(17)}to do: ${todo}`;
+  return remedy === "" ? line : `${line}\n${" ".repeat(17)}to do: ${remedy}`;
 }
 
 /** `bora doctor`: everything a sweep needs, checked by doing it, each with what to do. */
