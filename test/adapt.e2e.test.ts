@@ -6,6 +6,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { makeTinyData, resultsOf, run, short, startUntil, writeExperiment } from "./fixtures/command-line.js";
 
 const minutes = (n: number) => n * 60_000;
+const longestName = `tiny-${"n".repeat(58)}`; // names, ids and folders made from it must do too
 let folder = "";
 let out = "";
 let sweep = "";
@@ -26,7 +27,7 @@ beforeAll(async () => {
     prior: { taus: [1e3, "inf"] },
     train: { ...short, maxSteps: 8 },
   };
-  const done = await run("sweep", "--spec", writeExperiment(folder, "tiny", changes), "--out", out);
+  const done = await run("sweep", "--spec", writeExperiment(folder, longestName, changes), "--out", out);
   expect(done.stderr + done.stdout).toContain("exit 0");
   sweep = readdirSync(out).find((name) => name.startsWith("tiny-")) ?? "";
 }, minutes(4));

@@ -200,6 +200,11 @@ describe.skipIf(process.platform !== "linux")("local placer (Linux)", () => {
     expect(await placer.place(request, signal)).toMatchObject({ at: "ready" });
   });
 
+  test("a trainer of the experiment with the longest name has an id like any other", async () => {
+    const trainerId = `${"a".repeat(63)}-0123abcd-t1000000`;
+    expect(await placer.place({ ...request, trainerId }, signal)).toMatchObject({ at: "ready", trainerId });
+  });
+
   test("a trainer id that would leave the folder is refused", async () => {
     for (const trainerId of ["../t1", "a/b", "", "runs", "."])
       await expect(placer.place({ ...request, trainerId }, signal)).rejects.toMatchObject({ code: "usage" });

@@ -7,7 +7,8 @@ import type { ProcessIdentity } from "./processes.js";
 
 const TOKEN_BYTES = 32;
 const TAIL_BYTES = 8 * 1024;
-const TRAINER_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
+/** Longer than any id of a sweep (an experiment's name of 63, a hyphen, 8 of a hash) with a number behind it. */
+const TRAINER_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 
 /** What a trainer writes, whole or not at all, once it answers calls. */
 const Ready = z.object({
@@ -31,7 +32,7 @@ export interface TrainerFolder {
 export function trainerFolder(root: string, trainerId: string): TrainerFolder {
   if (!isTrainerId(trainerId)) {
     throw new BoraError("usage", `the trainer id ${JSON.stringify(trainerId)} is no file name`, {
-      hint: "use at most 64 letters, digits, '-', '_' and '.'",
+      hint: "use at most 128 letters, digits, '-', '_' and '.'",
     });
   }
   const path = join(root, trainerId);
