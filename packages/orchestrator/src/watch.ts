@@ -52,8 +52,10 @@ class Stopping {
   }
 }
 
+const history = 2_000; // training windows of what was stored before: enough to show where the sweep stands
+
 async function show(handle: SweepHandle, reporter: Reporter): Promise<void> {
-  for await (const event of handle.events()) reporter.event(event);
+  for await (const event of handle.events(0, { aboutAtMost: history })) reporter.event(event);
 }
 
 const closeServer = async (server: AsyncDisposable | null): Promise<void> => server?.[Symbol.asyncDispose]();

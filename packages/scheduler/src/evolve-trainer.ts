@@ -89,15 +89,29 @@ function macroNats(tasks: readonly wire.TaskNats[]): number {
 function evaluated(state: SweepState, run: RunRecord, trialId: string, found: wire.Evaluated): SweepState {
   if (found.scored !== wire.Scored.TASK || found.split !== wire.Split.VALIDATION) return state;
   return withTrials(state, [trialId], (trial) => {
-    // A resumed run repeats the steps after its checkpoint, and the last evaluation scores the best step once more.
-    if (trial.runId !== run.runId || trial.validation.some(({ step }) => step === found.step)) return trial;
-    const point = { step: found.step, nllPerToken: macroNats(found.tasks) };
+    if (trial.runId !== run.runId) return trial;
+    const validation = withPoint(trial.validation, { step: found.step, nllPerToken: macroNats(found.tasks) });
+    if (validation === null) return trial;
     return {
       ...trial,
-      validation: [...trial.validation, point].sort((a, b) => a.step - b.step),
+      validation,
       taskBest: lowestByTask(trial.taskBest, found),
     };
   });
+}
+
+/**
+ * A curve with one more point, by step; null where that step has one already: a resumed run repeats the steps after its
+ * checkpoint, and the last evaluation scores the best step once more.
+ */
+function withPoint(
+  curve: TrialRecord["validation"],
+  point: TrialRecord["validation"][number],
+): TrialRecord["validation"] | null {
+  const last = curve.at(-1);
+  if (last === undefined || point.step > last.step) return [...curve, point];
+  if (curve.some(({ step }) => step === point.step)) return null;
+  return [...curve, point].sort((a, b) => a.step - b.step);
 }
 
 /** Each task's lowest nats per token so far; of equals the earlier step. */

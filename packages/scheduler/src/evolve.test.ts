@@ -3,7 +3,7 @@ import type { StoredEvent } from "@bora/store";
 import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
 import { request } from "./experiment.fixture.js";
-import { evolve } from "./evolve.js";
+import { evolve, evolveAll } from "./evolve.js";
 import { runSweep } from "./run-sweep.js";
 import { emptySweep, type SweepState } from "./sweep-state.js";
 import { World } from "./world.fixture.js";
@@ -75,6 +75,24 @@ describe("the fold of a log", () => {
           stretch.length === 0 ? [] : [...picks.take(40)].flatMap((pick) => stretch[pick % stretch.length] ?? []);
         expect(fold(log.slice(start), fold(shuffled, fold(log.slice(0, start))))).toEqual(fold(log));
       }),
+    );
+  });
+
+  it("is the same in batches of any size, and a batch leaves what it began with as it was", () => {
+    fc.assert(
+      fc.property(fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1 }), (sizes) => {
+        let state = emptySweep(sweepId);
+        for (let at = 0, turn = 0; at < log.length; turn += 1) {
+          const batch = log.slice(at, (at += sizes[turn % sizes.length] ?? 1));
+          const before = structuredClone(state);
+          const next = evolveAll(state, batch);
+          expect(state).toEqual(before);
+          state = next;
+        }
+        expect(state).toEqual(fold(log));
+        expect(evolveAll(state, log)).toBe(state);
+      }),
+      { numRuns: 30 },
     );
   });
 

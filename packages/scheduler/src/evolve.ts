@@ -1,6 +1,7 @@
 import type { StoredEvent } from "@bora/store";
 import { applyControlEvent } from "./evolve-control.js";
 import { applyTrainerEvent } from "./evolve-trainer.js";
+import { withOwnRecords } from "./state-edits.js";
 import type { SweepState } from "./sweep-state.js";
 
 /**
@@ -11,6 +12,10 @@ export function evolve(state: SweepState, stored: StoredEvent): SweepState {
   const next = applyInTurn(state, stored);
   return next === state ? state : { ...next, position: Math.max(state.position, stored.position) };
 }
+
+/** The same, event after event, at a cost that does not grow with the number of trials. */
+export const evolveAll = (state: SweepState, events: readonly StoredEvent[]): SweepState =>
+  events.length < 2 ? events.reduce(evolve, state) : withOwnRecords(state, (own) => events.reduce(evolve, own));
 
 function applyInTurn(state: SweepState, { body, seq, runId, recordedAtMs }: StoredEvent): SweepState {
   if (body.stream === "control") {

@@ -8,17 +8,26 @@ export type Message =
   | { kind: "wake" };
 
 const roomFor = 1_024;
+const enough = 256; // messages that wait for no more
+
+/** What nothing is decided by: it may wait for others, to be stored with them in one transaction. */
+const isPatient = (message: Message): boolean =>
+  message.kind === "event" && (message.event.body?.$case === "stepsDone" || message.event.body?.$case === "evaluated");
 
 /** What the loop has still to hear. Events wait for room, so that a fast trainer cannot fill the memory. */
 export class Inbox {
   private messages: Message[] = [];
   private waiting: (() => void)[] = [];
   private arrived: (() => void) | null = null;
+  private gathered: (() => void) | null = null;
+  private urgent = false;
   private failure: { error: unknown } | null = null;
 
   put(message: Message): void {
     this.messages.push(message);
+    this.urgent ||= !isPatient(message);
     this.arrived?.();
+    if (this.isDue) this.gathered?.();
   }
 
   async putWithRoom(message: Message): Promise<void> {
@@ -30,6 +39,7 @@ export class Inbox {
   fail(error: unknown): void {
     this.failure ??= { error };
     this.arrived?.();
+    this.gathered?.();
   }
 
   /** Resolves when there is something to take, or when `timer` does. */
@@ -39,8 +49,20 @@ export class Inbox {
     this.arrived = null;
   }
 
+  /** Resolves when what is there should wait no longer: it is much, something of it decides, or `timer` has run out. */
+  async gather(timer: () => Promise<void>): Promise<void> {
+    if (this.isDue) return;
+    await Promise.race([timer(), new Promise<void>((resolve) => (this.gathered = resolve))]);
+    this.gathered = null;
+  }
+
+  private get isDue(): boolean {
+    return this.urgent || this.failure !== null || this.messages.length === 0 || this.messages.length >= enough;
+  }
+
   take(): Message[] {
     if (this.failure !== null) throw this.failure.error;
+    this.urgent = false;
     const taken = this.messages;
     this.messages = [];
     for (const resume of this.waiting.splice(0)) resume();

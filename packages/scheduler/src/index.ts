@@ -12,6 +12,7 @@ export {
 export { runSweep, type SweepRequest, type SweepProgress, type SweepEnd } from "./run-sweep.js";
 export { type SweepDeps } from "./loop.js";
 export { foldSweep } from "./fold-sweep.js";
+export { Snapshots } from "./snapshot.js";
 export { SweepControl, type SweepVerb } from "./sweep-control.js";
 export { type RequeueSelection } from "./retry-selection.js";
 export { systemClock, type Clock } from "./clock.js";

@@ -14,7 +14,7 @@ import { randomUUID } from "node:crypto";
 import { setMaxListeners } from "node:events";
 import { takeOver } from "./boot.js";
 import { decide, nextWakeMs, type Command } from "./decide.js";
-import { evolve } from "./evolve.js";
+import { evolveAll } from "./evolve.js";
 import { fetchResults } from "./fetch-results.js";
 import { foldSweep } from "./fold-sweep.js";
 import { Inbox, type Message } from "./inbox.js";
@@ -26,6 +26,7 @@ import { judge } from "./retry-policy.js";
 import type { RequeueSelection } from "./retry-selection.js";
 import { applyVerb, type SweepControl } from "./sweep-control.js";
 import type { SweepOutcome, SweepState } from "./sweep-state.js";
+import { Snapshots } from "./snapshot.js";
 import { TrainerPool } from "./trainer-pool.js";
 import { roomIn, waitForRoom } from "./wait-for-room.js";
 
@@ -36,7 +37,7 @@ export type SweepRequest = ({ plan: Plan; experiment: ExperimentSpec; inspected:
   onProgress?: (progress: SweepProgress) => void;
 };
 
-/** An event that has just become durable, or a passing notice (a silent trainer, a full disk) that is not stored. */
+/** An event that has just become durable (the state has all that were stored with it), or a passing notice (a silent trainer, a full disk) that is not stored. */
 export type SweepProgress =
   | { kind: "event"; event: StoredEvent; state: SweepState }
   | { kind: "notice"; code: ErrorCode; message: string; hint: string };
@@ -69,6 +70,9 @@ const withDefaults = (deps: SweepDeps): Required<SweepDeps> => ({
 
 const storeRetryMs = 1_000;
 const batchSize = 256;
+const gatherMs = 50; // that a training window or an evaluation waits for others: a transaction costs a write to the disk
+const mostFetches = 8; // at once: a pack of hundreds ends in one moment, and a trainer has to answer its other calls too
+const refusals = new Set<ErrorCode>(["event_conflict", "stale_attempt"]); // of one run's events
 
 class SweepLoop implements Loop {
   readonly sweepId: string;
@@ -78,7 +82,9 @@ class SweepLoop implements Loop {
   private readonly inbox = new Inbox();
   private readonly attempts: Attempts = new Map();
   private readonly inFlight = new Map<string, Promise<void>>();
+  private readonly snapshots: Snapshots;
   private launching = 0;
+  private fetching = 0;
   private abandoned = false;
   private blockedSinceMs: number | null = null;
   private blockedLastMs = -Infinity;
@@ -89,6 +95,7 @@ class SweepLoop implements Loop {
     private readonly request: SweepRequest,
   ) {
     this.sweepId = current.sweepId;
+    this.snapshots = new Snapshots(deps.store);
     this.signal = this.over.signal;
     setMaxListeners(0, this.signal); // every call to a trainer listens to it
     const { placer, connectTrainer, leaseMs } = deps;
@@ -104,6 +111,7 @@ class SweepLoop implements Loop {
     try {
       await this.open();
       await this.work();
+      await this.snapshots.atEnd(this.current);
       if (!this.abandoned) await this.pool.discardAll();
       return { outcome: this.outcome(), state: this.current };
     } finally {
@@ -158,7 +166,13 @@ class SweepLoop implements Loop {
       case "stop":
         return this.attempts.get(command.runId)?.stop(command.mode);
       case "fetch":
-        return this.spawn(command.key, () => fetchResults(this, command.trialId, command.runId));
+        if (this.inFlight.has(command.key) || this.fetching >= mostFetches) return;
+        this.fetching += 1;
+        return this.spawn(command.key, () =>
+          fetchResults(this, command.trialId, command.runId).finally(() => {
+            this.fetching -= 1;
+          }),
+        );
       case "wait for room":
         return this.spawn(command.key, () => this.waitForRoom());
       case "launch":
@@ -203,8 +217,9 @@ class SweepLoop implements Loop {
     const nowMs = this.deps.clock.wallMs();
     const forMs = nextWakeMs(this.current, nowMs) - nowMs;
     const woken = new AbortController();
-    const timer = forMs === Infinity ? new Promise<void>(() => undefined) : this.deps.clock.sleep(forMs, woken.signal);
-    await this.inbox.wait(timer.catch(() => undefined));
+    const sleep = (ms: number) => this.deps.clock.sleep(ms, woken.signal).catch(() => undefined);
+    await this.inbox.wait(forMs === Infinity ? new Promise<void>(() => undefined) : sleep(forMs));
+    await this.inbox.gather(() => sleep(gatherMs));
     woken.abort();
   }
 
@@ -212,14 +227,14 @@ class SweepLoop implements Loop {
     let batch: wire.Event[] = [];
     for (const message of messages) {
       if (message.kind === "event") {
-        if (batch.length > 0 && (batch[0]?.runId !== message.event.runId || batch.length >= batchSize)) {
-          await this.storeRun(batch);
+        if (batch.length >= batchSize) {
+          await this.storeRuns(batch);
           batch = [];
         }
         batch.push(message.event);
         continue;
       }
-      await this.storeRun(batch);
+      await this.storeRuns(batch);
       batch = [];
       if (message.kind === "decision") {
         const made = message.make(this.current, this.deps.clock.wallMs());
@@ -227,7 +242,7 @@ class SweepLoop implements Loop {
         message.done(made.length > 0);
       }
     }
-    await this.storeRun(batch);
+    await this.storeRuns(batch);
   }
 
   private async store(events: readonly ControlEvent[]): Promise<void> {
@@ -245,35 +260,48 @@ class SweepLoop implements Loop {
     );
   }
 
-  /** A run's events as far as they continue what is stored; the store's own refusal is the run's failure. */
-  private async storeRun(events: readonly wire.Event[]): Promise<void> {
-    const run = this.current.runs[events[0]?.runId ?? ""];
-    if (run === undefined) return;
-    const next = events.filter(({ seq, attempt }) => seq > run.lastSeq && attempt <= run.attempt);
+  /** Events of any runs in one transaction; where the store refuses them, run by run, so that only the one at fault pays. */
+  private async storeRuns(events: readonly wire.Event[]): Promise<void> {
+    const runIds = new Set(events.map(({ runId }) => runId));
     try {
-      await this.append(
-        next.map((event) => ({
-          sweepId: this.sweepId,
-          runId: run.runId,
-          seq: event.seq,
-          attempt: event.attempt,
-          body: { stream: "trainer", event },
-        })),
-      );
+      return await this.appendNext(events);
     } catch (thrown) {
-      const error = toBoraError(thrown);
-      if (error.code === "stale_attempt") return; // of an attempt that was given up: its successor says it again
-      if (error.code !== "event_conflict") throw thrown;
-      await this.store(judge(this.current, run, asFailure(error), this.deps.clock.wallMs()));
+      if (!refusals.has(toBoraError(thrown).code)) throw thrown;
+      if (runIds.size === 1) return this.refused(events[0]?.runId ?? "", toBoraError(thrown));
     }
+    for (const runId of runIds) await this.storeRuns(events.filter((event) => event.runId === runId));
+  }
+
+  /** As far as they continue what is stored. */
+  private async appendNext(events: readonly wire.Event[]): Promise<void> {
+    const next = events.filter(({ runId, seq, attempt }) => {
+      const run = this.current.runs[runId];
+      return run !== undefined && seq > run.lastSeq && attempt <= run.attempt;
+    });
+    await this.append(
+      next.map((event) => ({
+        sweepId: this.sweepId,
+        runId: event.runId,
+        seq: event.seq,
+        attempt: event.attempt,
+        body: { stream: "trainer", event },
+      })),
+    );
+  }
+
+  /** The store's own refusal is the run's failure. */
+  private async refused(runId: string, error: BoraError): Promise<void> {
+    const run = this.current.runs[runId];
+    if (run === undefined || error.code === "stale_attempt") return; // given up: its successor says it again
+    await this.store(judge(this.current, run, asFailure(error), this.deps.clock.wallMs()));
   }
 
   private async append(events: readonly NewEvent[]): Promise<void> {
     if (events.length === 0) return;
-    for (const event of await this.appendWithPatience(events)) {
-      this.current = evolve(this.current, event);
-      this.request.onProgress?.({ kind: "event", event, state: this.current });
-    }
+    const stored = await this.appendWithPatience(events);
+    this.current = evolveAll(this.current, stored);
+    for (const event of stored) this.request.onProgress?.({ kind: "event", event, state: this.current });
+    await this.snapshots.stored(this.current, stored.length);
   }
 
   /** While the store refuses to write nothing is sent to any trainer; when it never works again the loop ends. */

@@ -5,7 +5,7 @@
  * @module sdk
  */
 export { openLab, type LabAddress, type LabFolder, type LabOptions } from "./open-lab.js";
-export type { Lab, SweepCommand, SweepHandle, SweepOptions, SweepOutcome, SweepStatus } from "./lab.js";
+export type { EventsOptions, Lab, SweepCommand, SweepHandle, SweepOptions, SweepOutcome, SweepStatus } from "./lab.js";
 export { type CallOptions } from "./abortable.js";
 export { type Preview } from "./preview.js";
 export { type SweepEvent } from "./sweep-event.js";

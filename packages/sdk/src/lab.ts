@@ -60,6 +60,15 @@ export const SweepCommand = z.discriminatedUnion("verb", [
  */
 export type SweepCommand = z.output<typeof SweepCommand>;
 
+/** How a sweep's events are read. */
+export interface EventsOptions extends CallOptions {
+  /**
+   * Where more than so many are stored already, every n-th training window of them, and everything else: enough to know
+   * where a sweep stands. What another process runs is told whole.
+   */
+  aboutAtMost?: number | undefined;
+}
+
 /**
  * A sweep under way, here or in another process, or one that ended before. Every call rejects with a BoraError, or with
  * its signal's reason.
@@ -73,7 +82,7 @@ export interface SweepHandle {
    * Every event of the sweep after a position, then what comes, until it ended. Each is stored before it is seen, so
    * the position of the last one seen is where another reader goes on.
    */
-  events(afterPosition?: number, options?: CallOptions): AsyncIterable<SweepEvent>;
+  events(afterPosition?: number, options?: EventsOptions): AsyncIterable<SweepEvent>;
   /** Waits for the end and says how it ended; results are on disk by then. Throws only when nobody can tell. */
   outcome(options?: CallOptions): Promise<SweepOutcome>;
   /**

@@ -37,7 +37,7 @@ import type { Lab, SweepCommand, SweepHandle, SweepOptions, SweepOutcome, SweepS
 import { readResults, sweepFolder, usableResults } from "./out-folder.js";
 import type { Preview } from "./preview.js";
 import { RunningSweep } from "./running-sweep.js";
-import { sweepStatuses } from "./status.js";
+import { StatusBook } from "./status.js";
 import { TextLab } from "./text-lab.js";
 
 interface Current {
@@ -57,7 +57,8 @@ export class LocalLab implements Lab {
   private opened: Promise<StoreReader> | null = null;
   private writer: Promise<Store> | null = null;
   private current: Current | null = null;
-  private currentId: string | null = null;
+  private running: RunningSweep | null = null;
+  private readonly statuses = new StatusBook();
   private readonly closed = new AbortController();
   private readonly inHand = new Set<Promise<unknown>>(); // planning and inspecting, which hold trainers
 
@@ -91,7 +92,7 @@ export class LocalLab implements Lab {
 
   async continue(sweepId: string, command: SweepCommand, options: SweepOptions = {}): Promise<SweepHandle> {
     eitherSignal(this.closed.signal, options.signal).throwIfAborted();
-    if (this.current !== null && this.currentId === sweepId) {
+    if (this.current !== null && this.running?.sweepId === sweepId) {
       const running = await this.current.handle;
       await running.send(command);
       return running;
@@ -109,7 +110,7 @@ export class LocalLab implements Lab {
   }
 
   async follow(sweepId: string): Promise<SweepHandle> {
-    if (this.current !== null && this.currentId === sweepId) return this.current.handle;
+    if (this.current !== null && this.running?.sweepId === sweepId) return this.current.handle;
     const store = await this.reader();
     const state = await foldSweep(store, sweepId);
     if (state.plan === null) throw unknownSweep(sweepId, this.parts.dir);
@@ -121,7 +122,7 @@ export class LocalLab implements Lab {
   }
 
   async status(): Promise<SweepStatus[]> {
-    return sweepStatuses(await this.reader(), this.currentId);
+    return this.statuses.statuses(await this.reader(), this.running);
   }
 
   async results(sweepId: string): Promise<SweepResults> {
@@ -136,7 +137,7 @@ export class LocalLab implements Lab {
     if (this.current !== null)
       throw new BoraError(
         "busy",
-        `${this.currentId ?? "a sweep"} trains here: a second model would not fit beside it`,
+        `${this.running?.sweepId ?? "a sweep"} trains here: a second model would not fit beside it`,
         {
           hint: "wait for its end, or stop it at a checkpoint with bora drain",
         },
@@ -219,7 +220,8 @@ export class LocalLab implements Lab {
     if (this.current === null) return null;
     if (this.current.experiment === experiment) return this.current.handle;
     const holder = `pid ${process.pid} on ${hostname()} since ${this.current.since}`;
-    const doing = this.currentId === null ? "plans another experiment" : `runs another experiment (${this.currentId})`;
+    const doing =
+      this.running === null ? "plans another experiment" : `runs another experiment (${this.running.sweepId})`;
     throw new BoraError("store_busy", `${this.parts.dir}: ${holder} ${doing}`, {
       hint: "wait for it, stop it with bora drain, or name another folder with --out",
     });
@@ -235,7 +237,7 @@ export class LocalLab implements Lab {
     const current = { experiment, handle, since: new Date(this.parts.clock.wallMs()).toISOString() };
     this.current = current;
     const leave = () => {
-      if (this.current === current) [this.current, this.currentId] = [null, null];
+      if (this.current === current) [this.current, this.running] = [null, null];
     };
     handle.then((running) => running.outcome().finally(leave)).catch(leave);
     return handle;
@@ -255,7 +257,7 @@ export class LocalLab implements Lab {
     const [placer, maxTrainers] = await Promise.all([parts.placer(), parts.maxTrainers()]);
     const deps = { store, placer, maxTrainers, connectTrainer, clock, out, leaseMs, newRunId };
     const running = new RunningSweep(deps, asked, (end) => this.finish(end, options), options);
-    this.currentId = running.sweepId;
+    this.running = running;
     return running;
   }
 

@@ -1,9 +1,16 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { BoraError, type SweepResults } from "@bora/contracts";
-import { runSweep, SweepControl, type SweepDeps, type SweepEnd, type SweepRequest } from "@bora/scheduler";
+import {
+  runSweep,
+  SweepControl,
+  type SweepDeps,
+  type SweepEnd,
+  type SweepRequest,
+  type SweepState,
+} from "@bora/scheduler";
 import type { Store } from "@bora/store";
 import { untilAborted, type CallOptions } from "./abortable.js";
-import type { SweepCommand, SweepHandle, SweepOptions, SweepOutcome } from "./lab.js";
+import type { EventsOptions, SweepCommand, SweepHandle, SweepOptions, SweepOutcome } from "./lab.js";
 import { resultOf } from "./result-of.js";
 import { sweepEvent, type SweepEvent } from "./sweep-event.js";
 
@@ -31,6 +38,8 @@ export class RunningSweep implements SweepHandle {
   private readonly bell = new Bell();
   private readonly end: Promise<SweepOutcome>;
   private ended = false;
+  private current: SweepState | null = null;
+  private firstOwn = Infinity; // position of the first event that this process stored
 
   constructor(
     deps: SweepDeps,
@@ -41,8 +50,11 @@ export class RunningSweep implements SweepHandle {
     this.sweepId = "plan" in request ? request.plan.sweepId : request.sweepId;
     this.store = deps.store;
     const onProgress: SweepRequest["onProgress"] = (progress) => {
-      if (progress.kind === "event") this.bell.ring();
-      else options.onNotice?.(progress);
+      if (progress.kind === "event") {
+        this.current = progress.state;
+        this.firstOwn = Math.min(this.firstOwn, progress.event.position);
+        this.bell.ring();
+      } else options.onNotice?.(progress);
     };
     const drain = () => {
       this.control.send({ verb: "drain" });
@@ -58,14 +70,27 @@ export class RunningSweep implements SweepHandle {
     this.end.catch(() => undefined); // whoever asks for the outcome gets it
   }
 
+  /** With everything that is stored; null while nothing was by this process. */
+  get state(): SweepState | null {
+    return this.current;
+  }
+
   /** Reads what is stored, so that nobody sees an event that could still be lost. */
-  async *events(afterPosition = 0, { signal }: CallOptions = {}): AsyncIterable<SweepEvent> {
+  async *events(afterPosition = 0, { signal, aboutAtMost }: EventsOptions = {}): AsyncIterable<SweepEvent> {
+    const { sweepId } = this;
     let position = afterPosition;
+    if (aboutAtMost !== undefined)
+      for await (const stored of this.store.read({ sweepId, afterPosition, aboutAtMost })) {
+        signal?.throwIfAborted();
+        if (stored.position >= this.firstOwn) break; // what comes is told whole
+        position = stored.position;
+        yield sweepEvent(stored);
+      }
     for (;;) {
       const changed = this.bell.next();
       const last = this.ended;
       try {
-        for await (const stored of this.store.read({ sweepId: this.sweepId, afterPosition: position })) {
+        for await (const stored of this.store.read({ sweepId, afterPosition: position })) {
           signal?.throwIfAborted();
           position = stored.position;
           yield sweepEvent(stored);

@@ -15,25 +15,43 @@ function trialCounts(state: SweepState, live: boolean): Record<string, number> {
   return counts;
 }
 
-/** Every sweep of a store, newest first; `live` is the one this process or a controller is at work on. */
-export async function sweepStatuses(store: StoreReader, live: string | null): Promise<SweepStatus[]> {
-  const statuses: SweepStatus[] = [];
-  for (const { sweepId, name, plannedAtMs } of await store.sweeps()) {
-    const state = await foldSweep(store, sweepId);
-    const { phase } = state;
-    statuses.push({
-      ...{
-        sweepId,
-        name,
-        plannedAtMs,
-        phase: phase.at,
-        live: live === sweepId,
-        trials: trialCounts(state, live === sweepId),
-      },
-      outcome: phase.at === "ended" ? phase.outcome : null,
-      partOf: PartOf.safeParse(state.experiment).data?.partOf ?? null,
-      paused: phase.at === "paused" ? `${phase.code}: ${phase.reason}` : null,
-    });
+function statusOf(state: SweepState, name: string, live: boolean): SweepStatus {
+  const { sweepId, phase, plannedAtMs } = state;
+  return {
+    ...{ sweepId, name, plannedAtMs, phase: phase.at, live, trials: trialCounts(state, live) },
+    outcome: phase.at === "ended" ? phase.outcome : null,
+    partOf: PartOf.safeParse(state.experiment).data?.partOf ?? null,
+    paused: phase.at === "paused" ? `${phase.code}: ${phase.reason}` : null,
+  };
+}
+
+/**
+ * Every sweep of a store, newest first. A sweep is folded when it is first asked for and when something was stored of it
+ * since; the one that this process runs tells its own state.
+ */
+export class StatusBook {
+  private readonly known = new Map<string, { position: number; status: SweepStatus }>();
+
+  /** `running`: the sweep that this process is at work on, and its state where it has stored anything. */
+  async statuses(
+    store: StoreReader,
+    running: { sweepId: string; state: SweepState | null } | null,
+  ): Promise<SweepStatus[]> {
+    const statuses: SweepStatus[] = [];
+    for (const { sweepId, name } of await store.sweeps()) {
+      if (running?.sweepId !== sweepId) statuses.push(await this.ofOthers(store, sweepId, name));
+      else statuses.push(statusOf(running.state ?? (await foldSweep(store, sweepId)), name, true));
+    }
+    return statuses;
   }
-  return statuses;
+
+  private async ofOthers(store: StoreReader, sweepId: string, name: string): Promise<SweepStatus> {
+    let position = 0;
+    for await (const event of store.read({ sweepId, newest: 1 })) position = event.position;
+    const known = this.known.get(sweepId);
+    if (known?.position === position) return known.status;
+    const status = statusOf(await foldSweep(store, sweepId), name, false);
+    this.known.set(sweepId, { position, status });
+    return status;
+  }
 }

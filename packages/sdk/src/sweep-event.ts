@@ -27,7 +27,8 @@ export function sweepEvent(stored: StoredEvent): SweepEvent {
   return { position, at: recordedAtMs, sweepId, runId, seq, attempt, event };
 }
 
-const isControl = (event: SweepEvent["event"]): event is ControlEvent => ControlEvent.safeParse(event).success;
+const runKinds: ReadonlySet<string> = new Set(RunEvent.options.map(({ shape }) => shape.kind.value));
+const isControl = (event: SweepEvent["event"]): event is ControlEvent => !runKinds.has(event.kind);
 
 /** One line of JSON; infinity is "inf". */
 export function encodeSweepEvent({ event, ...envelope }: SweepEvent): string {

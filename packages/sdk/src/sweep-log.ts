@@ -16,6 +16,8 @@ export interface SweepLog extends AsyncDisposable {
    * everything else.
    */
   events(sweepId: string, afterPosition?: number, aboutAtMost?: number): AsyncIterable<SweepEvent>;
+  /** The last event that is stored of a sweep; null where there is none. */
+  last(sweepId: string): Promise<SweepEvent | null>;
 }
 
 /** A log over a way to open the store; a store that is not there yet reads as empty, so it is opened again. */
@@ -35,6 +37,12 @@ export class StoredSweepLog implements SweepLog {
     const reader = await this.reader();
     const thin = aboutAtMost === undefined ? {} : { aboutAtMost };
     for await (const stored of reader.read({ sweepId, afterPosition, ...thin })) yield sweepEvent(stored);
+  }
+
+  async last(sweepId: string): Promise<SweepEvent | null> {
+    const reader = await this.reader();
+    for await (const stored of reader.read({ sweepId, newest: 1 })) return sweepEvent(stored);
+    return null;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -36,9 +36,14 @@ export function sameRow(a: UnplacedRow, b: UnplacedRow): boolean {
   return Buffer.from(a.body).equals(b.body) || isDeepStrictEqual(decodeBody(a), decodeBody(b));
 }
 
-/** One training window of how many is read where `events` are more than `aboutAtMost`. */
-export const thinning = (events: number, aboutAtMost: number): number =>
-  Math.max(1, Math.ceil(events / Math.max(1, aboutAtMost)));
+/** Of the training windows one in so many is indexed, so that a log of millions is thinned without reading all of it. */
+export const indexedWindows = 16;
+
+/** One training window of how many is read where `events` are more than `aboutAtMost`; where that is few, of the indexed. */
+export function thinning(events: number, aboutAtMost: number): number {
+  const every = Math.max(1, Math.ceil(events / Math.max(1, aboutAtMost)));
+  return every < indexedWindows ? every : indexedWindows * Math.ceil(every / indexedWindows);
+}
 
 const kindOf = (body: EventBody): string =>
   body.stream === "control" ? body.event.kind : (body.event.body?.$case ?? "empty");

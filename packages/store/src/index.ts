@@ -9,6 +9,7 @@ export {
   type StoredEvent,
   type EventBody,
   type EventQuery,
+  type Snapshot,
   type SweepSummary,
   type StoreHolder,
 } from "./store.js";

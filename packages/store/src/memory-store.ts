@@ -3,13 +3,23 @@ import { admit } from "./admission.js";
 import { fromRow, thinning } from "./event-row.js";
 import { project } from "./projections.js";
 import type { EventRow, RunRow } from "./schema.js";
-import type { EventQuery, NewEvent, Store, StoredEvent, StoreHolder, StoreReader, SweepSummary } from "./store.js";
+import type {
+  EventQuery,
+  NewEvent,
+  Snapshot,
+  Store,
+  StoredEvent,
+  StoreHolder,
+  StoreReader,
+  SweepSummary,
+} from "./store.js";
 import { storeBusy, takenOver } from "./writer-lock.js";
 
 /** What lasts between two openings of an in-memory store. */
 export class MemoryStorage {
   readonly rows: EventRow[] = [];
   readonly runs = new Map<string, RunRow>();
+  readonly snapshots = new Map<string, Snapshot>();
   epoch = 0;
   holder: StoreHolder | null = null;
 }
@@ -29,13 +39,15 @@ export const memoryReader = (storage = new MemoryStorage()): StoreReader => new 
 class MemoryReader implements StoreReader {
   constructor(protected readonly storage: MemoryStorage) {}
 
-  async *read({ sweepId, runId, afterPosition = 0, aboutAtMost = Infinity }: EventQuery): AsyncGenerator<StoredEvent> {
+  async *read(query: EventQuery): AsyncGenerator<StoredEvent> {
+    const { sweepId, runId, afterPosition = 0, aboutAtMost = Infinity, newest = Infinity } = query;
     const found = this.storage.rows
       .slice(afterPosition)
       .filter((row) => sweepId === undefined || row.sweep_id === sweepId)
       .filter((row) => runId === undefined || row.run_id === runId);
     const every = thinning(found.length, aboutAtMost);
-    for (const row of found) if (row.kind !== "stepsDone" || row.seq % every === 0) yield fromRow(row);
+    const kept = found.filter((row) => row.kind !== "stepsDone" || row.seq % every === 0);
+    for (const row of kept.slice(Math.max(0, kept.length - newest))) yield fromRow(row);
   }
 
   async lastSeq(runId: string): Promise<number> {
@@ -59,6 +71,11 @@ class MemoryReader implements StoreReader {
     const fetched = new Set(facts.filter((fact) => fact.fetched === 1).map((fact) => fact.run_id));
     const done = facts.find((fact) => fact.position !== null && fetched.has(fact.run_id));
     return done === undefined ? null : { sweepId: done.sweep_id, runId: done.run_id };
+  }
+
+  async snapshot(sweepId: string, version: number): Promise<Uint8Array | null> {
+    const kept = this.storage.snapshots.get(sweepId);
+    return kept?.version === version ? kept.body : null;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {}
@@ -95,6 +112,11 @@ class MemoryStore extends MemoryReader implements Store {
     }));
     rows.push(...placed);
     return placed.map(fromRow);
+  }
+
+  async keepSnapshot(snapshot: Snapshot): Promise<void> {
+    if (this.storage.epoch !== this.epoch) throw takenOver(this.epoch);
+    this.storage.snapshots.set(snapshot.sweepId, snapshot);
   }
 
   override async [Symbol.asyncDispose](): Promise<void> {

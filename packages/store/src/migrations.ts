@@ -1,5 +1,6 @@
 import { BoraError } from "@bora/contracts";
 import { sql, type Kysely, type Transaction } from "kysely";
+import { indexedWindows } from "./event-row.js";
 import type { Tables } from "./schema.js";
 
 /** The words in which the two databases differ. */
@@ -16,7 +17,13 @@ export interface Migration {
   up(transaction: Transaction<Tables>, dialect: Dialect): Promise<void>;
 }
 
-export const migrations: readonly Migration[] = [{ version: 1, up: createLog }];
+export const migrations: readonly Migration[] = [
+  { version: 1, up: createLog },
+  { version: 2, up: addSnapshots },
+];
+
+/** Of the index `events_told`. A database takes the index only for a query that says the very same. */
+export const toldCondition = `(kind <> 'stepsDone' or seq % ${indexedWindows} = 0)`;
 
 const newest = (steps: readonly Migration[]): number => steps.at(-1)?.version ?? 0;
 
@@ -126,5 +133,22 @@ async function createProjections(
     .addColumn("position", number)
     .addColumn("fetched", number, (c) => c.notNull())
     .addPrimaryKeyConstraint("finished_trials_key", ["trial_id", "run_id"])
+    .execute();
+}
+
+/** What a log of millions of events is begun to be read from: folded states, and an index without most windows. */
+async function addSnapshots({ schema }: Transaction<Tables>, { integer, bytes }: Dialect): Promise<void> {
+  await schema
+    .createTable("snapshots")
+    .addColumn("sweep_id", "text", (c) => c.primaryKey())
+    .addColumn("position", sql.raw<string>(integer), (c) => c.notNull())
+    .addColumn("version", sql.raw<string>(integer), (c) => c.notNull())
+    .addColumn("body", sql.raw<string>(bytes), (c) => c.notNull())
+    .execute();
+  await schema
+    .createIndex("events_told")
+    .on("events")
+    .columns(["sweep_id", "position"])
+    .where(sql<boolean>`${sql.raw(toldCondition)}`)
     .execute();
 }

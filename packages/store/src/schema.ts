@@ -4,6 +4,7 @@ export interface Tables {
   runs: RunRow;
   sweeps: SweepRow;
   finished_trials: FinishedTrialRow;
+  snapshots: SnapshotRow;
   writer: WriterRow;
   schema_version: { version: number };
 }
@@ -42,6 +43,14 @@ export interface FinishedTrialRow {
   sweep_id: string;
   position: number | null; // of trial_done, once it is stored
   fetched: 0 | 1; // its files are in the sweep's folder
+}
+
+/** What a sweep's events up to a position were folded into. */
+export interface SnapshotRow {
+  sweep_id: string;
+  position: number;
+  version: number;
+  body: Uint8Array;
 }
 
 /** The one row that fences writers: an append under another epoch than this one is refused. */

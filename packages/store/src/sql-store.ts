@@ -2,10 +2,20 @@ import { hostname } from "node:os";
 import { sql, type Kysely, type SelectQueryBuilder, type Transaction } from "kysely";
 import { admit, streamsOf, type Admitted } from "./admission.js";
 import { withStoreErrors } from "./driver-errors.js";
-import { fromRow, thinning, type UnplacedRow } from "./event-row.js";
+import { fromRow, indexedWindows, thinning, type UnplacedRow } from "./event-row.js";
+import { toldCondition } from "./migrations.js";
 import { applyProjection, project } from "./projections.js";
 import type { RunRow, Tables } from "./schema.js";
-import type { EventQuery, NewEvent, Store, StoredEvent, StoreHolder, StoreReader, SweepSummary } from "./store.js";
+import type {
+  EventQuery,
+  NewEvent,
+  Snapshot,
+  Store,
+  StoredEvent,
+  StoreHolder,
+  StoreReader,
+  SweepSummary,
+} from "./store.js";
 import { takenOver } from "./writer-lock.js";
 
 const PAGE_ROWS = 1_000;
@@ -18,12 +28,20 @@ export class SqlStoreReader implements StoreReader {
     private readonly close: () => Promise<void>,
   ) {}
 
-  async *read({ sweepId, runId, afterPosition = 0, aboutAtMost }: EventQuery): AsyncGenerator<StoredEvent> {
+  async *read(asked: EventQuery): AsyncGenerator<StoredEvent> {
+    const { sweepId, runId, afterPosition = 0, newest } = asked;
     let found = this.db.selectFrom("events");
     if (sweepId !== undefined) found = found.where("sweep_id", "=", sweepId);
     if (runId !== undefined) found = found.where("run_id", "=", runId);
-    const every = await this.thinning(found.where("position", ">", afterPosition), aboutAtMost);
+    const every = await this.thinning(asked, found.where("position", ">", afterPosition));
+    if (every >= indexedWindows) found = found.where(sql<boolean>`${sql.raw(toldCondition)}`);
     if (every > 1) found = found.where((is) => is.or([is("kind", "<>", "stepsDone"), is(sql`seq % ${every}`, "=", 0)]));
+    if (newest !== undefined) {
+      const last = found.where("position", ">", afterPosition).orderBy("position", "desc").limit(newest);
+      const rows = await withStoreErrors(() => last.selectAll().execute());
+      for (const row of rows.reverse()) yield fromRow(row);
+      return;
+    }
     const query = found.selectAll().orderBy("position").limit(PAGE_ROWS);
     for (let after = afterPosition; ;) {
       const rows = await withStoreErrors(() => query.where("position", ">", after).execute());
@@ -36,13 +54,21 @@ export class SqlStoreReader implements StoreReader {
 
   /** One window of how many is read: docs of EventQuery.aboutAtMost. */
   private async thinning(
+    { sweepId, runId, afterPosition = 0, aboutAtMost }: EventQuery,
     found: SelectQueryBuilder<Tables, "events", unknown>,
-    aboutAtMost: number | undefined,
   ): Promise<number> {
     if (aboutAtMost === undefined) return 1;
+    if (sweepId !== undefined && runId === undefined && afterPosition === 0)
+      return thinning(await this.eventsOf(sweepId), aboutAtMost);
     const counted = found.select((e) => e.fn.countAll<number>().as("events"));
     const { events } = await withStoreErrors(() => counted.executeTakeFirstOrThrow());
     return thinning(Number(events), aboutAtMost);
+  }
+
+  /** A sweep's events, counted by what its runs have: their numbers have no gaps. */
+  private async eventsOf(sweepId: string): Promise<number> {
+    const runs = this.db.selectFrom("runs").select("last_seq").where("sweep_id", "=", sweepId);
+    return (await withStoreErrors(() => runs.execute())).reduce((sum, { last_seq }) => sum + last_seq, 0);
   }
 
   async lastSeq(runId: string): Promise<number> {
@@ -70,6 +96,15 @@ export class SqlStoreReader implements StoreReader {
       .limit(1);
     const row = await withStoreErrors(() => finished.executeTakeFirst());
     return row === undefined ? null : { sweepId: row.sweep_id, runId: row.run_id };
+  }
+
+  async snapshot(sweepId: string, version: number): Promise<Uint8Array | null> {
+    const kept = this.db
+      .selectFrom("snapshots")
+      .select("body")
+      .where("sweep_id", "=", sweepId)
+      .where("version", "=", version);
+    return (await withStoreErrors(() => kept.executeTakeFirst()))?.body ?? null;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -102,6 +137,20 @@ export class SqlStore extends SqlStoreReader implements Store {
         const stored = await readKnown(transaction, events, runs);
         const admitted = admit(events, { runs, stored: (runId, seq) => stored.get(`${seq} ${runId}`) });
         return insert(transaction, admitted, this.writer.now());
+      });
+    });
+  }
+
+  keepSnapshot({ sweepId: sweep_id, ...snapshot }: Snapshot): Promise<void> {
+    return withStoreErrors(async () => {
+      await this.writer.requireLock();
+      await this.db.transaction().execute(async (transaction) => {
+        await requireEpoch(transaction, this.writer.epoch);
+        await transaction
+          .insertInto("snapshots")
+          .values({ sweep_id, ...snapshot })
+          .onConflict((conflict) => conflict.column("sweep_id").doUpdateSet(snapshot))
+          .execute();
       });
     });
   }

@@ -84,7 +84,40 @@ for (const [name, make, skip] of backends) {
       };
       expect(await seqs(103)).toHaveLength(101);
       expect(await seqs(26)).toEqual([...Array.from({ length: 25 }, (_, i) => 4 * (i + 1)), 101]);
+      expect(await seqs(6)).toEqual([32, 64, 96, 101]); // every 18th, of those that are indexed
       expect(await seqs(1)).toEqual([101]);
+    });
+
+    test("reads the newest events alone, in commit order", async () => {
+      const positions = async (query: Parameters<Store["read"]>[0]) => {
+        const found: number[] = [];
+        for await (const { position } of store.read(query)) found.push(position);
+        return found;
+      };
+      expect(await positions({ sweepId: SWEEP, newest: 1 })).toEqual([]);
+      await store.append([...begun(), trained(1), planned(1, "other"), trained(2)]);
+      expect(await positions({ sweepId: SWEEP, newest: 2 })).toEqual([3, 5]);
+      expect(await positions({ sweepId: SWEEP, newest: 2, afterPosition: 3 })).toEqual([5]);
+      expect(await positions({ newest: 100 })).toEqual([1, 2, 3, 4, 5]);
+    });
+
+    test("keeps one snapshot a sweep, of one version, over reopening", async () => {
+      const snapshot = (position: number, text: string, version = 1) => ({
+        ...{ sweepId: SWEEP, position, version, body: Buffer.from(text) },
+      });
+      const kept = async (version: number, sweepId = SWEEP) => {
+        const body = await store.snapshot(sweepId, version);
+        return body && Buffer.from(body).toString();
+      };
+      expect(await kept(1)).toBeNull();
+      await store.append(begun());
+      await store.keepSnapshot(snapshot(1, "first"));
+      await store.keepSnapshot(snapshot(2, "second"));
+      await reopened();
+      expect([await kept(1), await kept(2), await kept(1, "other")]).toEqual(["second", null, null]);
+      await store.keepSnapshot(snapshot(2, "of a newer version", 2));
+      expect([await kept(1), await kept(2)]).toEqual([null, "of a newer version"]);
+      expect(await everything(store)).toHaveLength(2);
     });
 
     test("an event delivered again with equal content changes nothing", async () => {
@@ -205,6 +238,8 @@ for (const [name, make, skip] of backends) {
       await store.append(begun());
       await backend.raiseEpoch();
       await expect(store.append([trained(1)])).rejects.toMatchObject({ code: "store_busy" });
+      const snapshot = { sweepId: SWEEP, position: 2, version: 1, body: Buffer.from("stale") };
+      await expect(store.keepSnapshot(snapshot)).rejects.toMatchObject({ code: "store_busy" });
       expect(await everything(store)).toHaveLength(2);
     });
 

@@ -21,8 +21,18 @@ export interface EventQuery {
   sweepId?: string;
   runId?: string;
   afterPosition?: number;
+  /** Only so many, the newest. */
+  newest?: number;
   /** Where there are more events, every n-th training window is read, and everything else: enough for a picture. */
   aboutAtMost?: number;
+}
+
+/** What somebody made of a sweep's events up to a position. It can be made again from them, so it may be lost. */
+export interface Snapshot {
+  sweepId: string;
+  position: number;
+  version: number; // of whoever made it
+  body: Uint8Array;
 }
 
 export interface SweepSummary {
@@ -44,6 +54,8 @@ export interface StoreReader extends AsyncDisposable {
    * means that `trial_done` and the controller's `artifacts_fetched` for it are both stored, so its files are there.
    */
   finishedTrial(trialId: string): Promise<{ sweepId: string; runId: string } | null>;
+  /** The body of a sweep's newest snapshot; null where there is none of this version. */
+  snapshot(sweepId: string, version: number): Promise<Uint8Array | null>;
 }
 
 /**
@@ -59,6 +71,8 @@ export interface Store extends StoreReader {
    * store_unavailable, disk_full, and store_busy when another controller has taken the store over.
    */
   append(events: readonly NewEvent[]): Promise<StoredEvent[]>;
+  /** Replaces a sweep's snapshot. Throws store_unavailable, disk_full, store_busy. */
+  keepSnapshot(snapshot: Snapshot): Promise<void>;
 }
 
 /** Who holds a store's writer; the `cause` of store_busy. */

@@ -132,6 +132,10 @@ export class MemoryLog implements SweepLog {
       }
   }
 
+  last(id: string): Promise<SweepEvent | null> {
+    return Promise.resolve(this.stored.findLast((event) => event.sweepId === id) ?? null);
+  }
+
   [Symbol.asyncDispose](): Promise<void> {
     return Promise.resolve();
   }

@@ -26,15 +26,19 @@ async function ask(dir: string): Promise<ReadonlySet<string> | null> {
   return answer && new Set(answer.filter(({ live }) => live).map(({ sweepId }) => sweepId));
 }
 
-/** Asks the folder's controller, at most once a second, and waits a second for it at most. */
+/**
+ * Asks the folder's controller, at most once a second. Who has asked before hears the answer of then, at once: a controller
+ * that is busy keeps no page waiting.
+ */
 export function liveSweepsOf(dir: string, now: () => number): LiveSweeps {
   let asked = -Infinity;
-  let answer: ReturnType<LiveSweeps> = Promise.resolve(null);
+  let known: Awaited<ReturnType<LiveSweeps>> | undefined;
+  let asking: ReturnType<LiveSweeps> = Promise.resolve(null);
   return () => {
     if (now() - asked >= freshMs) {
       asked = now();
-      answer = ask(dir);
+      asking = ask(dir).then((answer) => (known = answer));
     }
-    return answer;
+    return known == null ? asking : Promise.resolve(known);
   };
 }

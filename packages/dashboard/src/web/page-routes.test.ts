@@ -10,7 +10,6 @@ import { PageBench } from "./page.fixture.js";
 import { resultsSoFar } from "./results-so-far.js";
 import type { StateDifferences } from "./stated-differences.js";
 import { SweepIndex } from "./sweep-index.js";
-import { ScriptedSweep, sweepId as scriptedId } from "../lab.fixture.js";
 
 const { pagePaths } = api;
 let page: PageBench;
@@ -110,7 +109,7 @@ describe("a sweep", () => {
     const right = resultsSoFar(indexOf(whole));
     let written = resultsSoFar(indexOf(midway));
     const results = () => (written === null ? Promise.reject(new Error("none")) : Promise.resolve(written));
-    await page.again(whole, { lab: { follow: () => Promise.reject(new Error("nobody")), results } });
+    await page.again(whole, { lab: { results } });
     const warnings = async () => (await read(pagePaths.sweep(sweepId), api.SweepView)).warnings;
     const taus = async () =>
       (await read(pagePaths.sweep(sweepId), api.SweepView)).taus.map(({ test }) => test !== null);
@@ -201,16 +200,11 @@ describe("the stream of a sweep", () => {
     expect(text.match(/^event: changed$/gm)).toHaveLength(1);
   });
 
-  test("follows the controller where there is one", async () => {
-    const running = new ScriptedSweep();
-    const follow = () => Promise.resolve(running);
-    await page.again(midway.slice(0, 5), { lab: { follow, results: () => Promise.reject(new Error("none")) } });
-    page.live.add(scriptedId);
-    const reading = streamed(`${pagePaths.stream(sweepId)}?after=5`, /from the controller/);
-    const [event] = eventsOf([{ kind: "paused", code: "x", reason: "from the controller" }], sweepId, 6);
-    if (event !== undefined) running.add(event);
+  test("tells of what is stored while it is open", async () => {
+    await page.again(midway.slice(0, 5));
+    const reading = streamed(`${pagePaths.stream(sweepId)}?after=5`, /stored meanwhile/);
+    page.log.add({ kind: "paused", code: "x", reason: "stored meanwhile" });
     expect(await reading).toContain("id: 6\nevent: line");
-    running.finish();
   });
 });
 

@@ -25,7 +25,7 @@ import { TrainerWatch } from "./trainer-watch.js";
 export interface PageParts {
   dir: string; // <out>
   log: SweepLog;
-  lab: Pick<Lab, "follow" | "results">;
+  lab: Pick<Lab, "results">;
   live: LiveSweeps;
   lookAtTrainers(): Promise<TrainerLook[]>;
   perplexityOf(results: SweepResults): Promise<Figures["perplexity"]>;

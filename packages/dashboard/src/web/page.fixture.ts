@@ -66,7 +66,7 @@ export class PageBench implements AsyncDisposable {
     await writeFile(join(builtPage, "assets", "a.js"), "export {};");
     const nothing = () => Promise.reject(new BoraError("sweep_unknown", "no results", { hint: "" }));
     this.server = await servePage({
-      ...{ dir: this.dir, log: this.log, lab: { follow: nothing, results: nothing }, builtPage, pollMs: 5 },
+      ...{ dir: this.dir, log: this.log, lab: { results: nothing }, builtPage, pollMs: 5 },
       live: () => Promise.resolve(this.live),
       lookAtTrainers: () => Promise.resolve([]),
       perplexityOf: () => Promise.resolve(null),

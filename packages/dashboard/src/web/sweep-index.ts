@@ -23,6 +23,9 @@ export interface Failure {
   hint: string;
 }
 
+const isOfTraining = (event: Body): boolean =>
+  event.kind === "steps_done" || (event.kind === "evaluated" && !event.complete);
+
 /** What was scored on everything held out, once: `validation` and `test` come one after the other. */
 type Scored = Partial<BothSplits>;
 
@@ -41,6 +44,8 @@ export class SweepIndex {
   failure: Failure | null = null; // the newest
   versions: Readonly<Record<string, string>> = {};
   position = 0;
+  /** Counts what a sweep's results may show: training windows and evaluations of some documents they do not. */
+  revision = 0;
   plannedAtMs = 0;
   lastAtMs = 0;
 
@@ -51,6 +56,7 @@ export class SweepIndex {
     if (event.position <= this.position || event.sweepId !== this.sweepId) return null;
     this.position = event.position;
     this.lastAtMs = event.at;
+    if (!isOfTraining(event.event)) this.revision += 1;
     progress.advance(this.progress, event);
     this.note(event);
     if (event.event.kind === "steps_done") return null;

@@ -1,22 +1,22 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { BoraError, type SweepResults } from "@bora/contracts";
-import type { Lab, SweepHandle } from "@bora/sdk";
-import type { SweepLog } from "@bora/sdk/controller";
+import type { Lab } from "@bora/sdk";
+import type { LoggedSweep, SweepLog } from "@bora/sdk/controller";
 import type { EventLine, Standing, SweepRow } from "./page-api.js";
 import { resultsSoFar } from "./results-so-far.js";
 import { SweepIndex } from "./sweep-index.js";
-import { sweepRow, type Known } from "./sweep-view.js";
+import { endedRow, sweepRow, type Known } from "./sweep-view.js";
 
 const aboutAtMost = 40_000; // training windows of a log that are read: more than all curves have points
 const restEvery = 2_000; // events
-const pollMs = 1_000; // where nobody tells of new events
+const pollMs = 500; // a page is told of what changed at most so often
 
 /** Which sweeps a controller is at work on; null: there is one, and it has not answered yet. */
 export type LiveSweeps = () => Promise<ReadonlySet<string> | null>;
 
 export interface LibraryParts {
   log: SweepLog;
-  lab: Pick<Lab, "follow" | "results">;
+  lab: Pick<Lab, "results">;
   live: LiveSweeps;
   pollMs?: number;
 }
@@ -26,7 +26,7 @@ interface Entry {
   reading: Promise<void> | null;
   watchers: Set<Watcher>;
   stop: AbortController | null; // of the tail
-  results: { position: number; results: SweepResults | null };
+  results: { revision: number; results: SweepResults | null };
 }
 
 export interface Watcher {
@@ -47,11 +47,21 @@ export class SweepLibrary {
 
   async list(): Promise<SweepRow[]> {
     const rows: SweepRow[] = [];
-    for (const { sweepId } of await this.parts.log.sweeps()) {
-      const { index, known } = await this.open(sweepId);
-      rows.push(sweepRow(index, known));
-    }
+    for (const sweep of await this.parts.log.sweeps()) rows.push(await this.row(sweep));
     return rows;
+  }
+
+  /** Of a sweep that has ended what its results say, so that a list of many reads the events of none. */
+  private async row(sweep: LoggedSweep): Promise<SweepRow> {
+    const { sweepId } = sweep;
+    if (!this.entries.has(sweepId)) {
+      const last = await this.parts.log.last(sweepId);
+      const results = last?.event.kind === "sweep_ended" ? await this.written(sweepId) : null;
+      if (last?.event.kind === "sweep_ended" && results !== null)
+        return endedRow(sweep, { outcome: last.event.outcome, lastAtMs: last.at }, results);
+    }
+    const { index, known } = await this.open(sweepId);
+    return sweepRow(index, known);
   }
 
   /** A sweep with everything that is stored of it. Throws sweep_unknown. */
@@ -85,7 +95,7 @@ export class SweepLibrary {
   private async caughtUp(sweepId: string): Promise<Entry> {
     const entry = this.entries.get(sweepId) ?? {
       ...{ index: new SweepIndex(sweepId), reading: null, watchers: new Set<Watcher>(), stop: null },
-      results: { position: -1, results: null },
+      results: { revision: -1, results: null },
     };
     await (entry.reading ??= this.read(entry).finally(() => {
       entry.reading = null;
@@ -111,41 +121,18 @@ export class SweepLibrary {
     if (line !== null) for (const watcher of watchers) watcher.line(line);
   }
 
-  /** Follows the controller while there is one, and looks into the log where there is none. */
+  /** Looks into the log while somebody watches: it has every event before anybody hears of it, and costs its writer nothing. */
   private tail(entry: Entry): AbortController {
     const stop = new AbortController();
     const { signal } = stop;
     const run = async (): Promise<void> => {
       while (!signal.aborted) {
-        await this.followController(entry, signal).catch(() => undefined); // it left: the log has what it stored
         await delay(this.parts.pollMs ?? pollMs, undefined, { signal });
-        await this.caughtUp(entry.index.sweepId);
+        await this.caughtUp(entry.index.sweepId).catch(() => undefined); // told to whoever asks next
       }
     };
-    run().catch(() => undefined); // stopped; a log that cannot be read is told to whoever asks next
+    run().catch(() => undefined); // stopped
     return stop;
-  }
-
-  private async followController(entry: Entry, signal: AbortSignal): Promise<void> {
-    const { sweepId } = entry.index;
-    if (!(await this.parts.live())?.has(sweepId)) return;
-    const handle = await this.parts.lab.follow(sweepId);
-    const leave = () => {
-      if (handle.at === "elsewhere") handle.abandon();
-    };
-    signal.addEventListener("abort", leave, { once: true });
-    if (signal.aborted) leave();
-    await this.pour(entry, handle, signal).finally(() => {
-      signal.removeEventListener("abort", leave);
-    });
-  }
-
-  private async pour(entry: Entry, handle: SweepHandle, signal: AbortSignal): Promise<void> {
-    for await (const event of handle.events(entry.index.position)) {
-      if (signal.aborted) return;
-      this.fold(entry, event);
-      for (const watcher of entry.watchers) watcher.changed();
-    }
   }
 
   private async standing(index: SweepIndex): Promise<Standing> {
@@ -159,15 +146,20 @@ export class SweepLibrary {
     return paused === null ? "running" : "paused";
   }
 
+  /** results.json; null where it is not there, or not readable. */
+  private written(sweepId: string): Promise<SweepResults | null> {
+    return this.parts.lab.results(sweepId).catch(() => null);
+  }
+
   /** results.json once the sweep has ended; before, and where it cannot be read, what the events say. */
   private async results(entry: Entry): Promise<SweepResults | null> {
     const { index, results } = entry;
-    if (results.position === index.position) return results.results;
+    if (results.revision === index.revision) return results.results;
     const { outcome } = index.progress;
-    const read = outcome === null ? null : await this.parts.lab.results(index.sweepId).catch(() => null);
+    const read = outcome === null ? null : await this.written(index.sweepId);
     const written = read !== null && isOf(index, read) ? read : null;
     const found = written ?? resultsSoFar(index);
-    if (written !== null || outcome === null) entry.results = { position: index.position, results: found };
+    if (written !== null || outcome === null) entry.results = { revision: index.revision, results: found };
     return found;
   }
 }

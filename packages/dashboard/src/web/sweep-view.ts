@@ -39,6 +39,27 @@ export function sweepRow(index: SweepIndex, { standing, results }: Known): Sweep
   };
 }
 
+const open: ReadonlySet<string> = new Set(["planned", "queued", "running", "stopped"]);
+
+/** The same of a sweep that has ended, from what it wrote: its events need not be read. */
+export function endedRow(
+  { sweepId, name, plannedAtMs }: Pick<SweepRow, "sweepId" | "name" | "plannedAtMs">,
+  { outcome, lastAtMs }: { outcome: Standing; lastAtMs: number },
+  results: SweepResults,
+): SweepRow {
+  const { trials, model, data } = results;
+  return {
+    ...{ sweepId, name, plannedAtMs, lastAtMs, standing: outcome, model: model.name, tasks: data.tasks.length },
+    taus: new Set(trials.map(({ tau }) => tau)).size,
+    trials: {
+      all: trials.length,
+      ended: trials.filter(({ state }) => !open.has(state)).length,
+      failed: trials.filter(({ state }) => state === "failed" || state === "metrics_missing").length,
+    },
+    best: bestOf(results),
+  };
+}
+
 export function packRow(index: SweepIndex, pack: progress.PackProgress): PackRow {
   const { number, at, rows, attempt, trainerId, device, step, tokensPerSecond, lastAt, note } = pack;
   return {

@@ -145,6 +145,17 @@ describe("what is drawn", () => {
     expect(textBoxes(svg).filter(({ text }) => text.startsWith("τ = "))).toHaveLength(9);
   });
 
+  it("curves: of a thousand trials with hundreds of points each, no more points than there are pixels for", () => {
+    const points = Array.from({ length: 300 }, (_, place) => ({ step: place + 1, perplexity: 100 - place / 10 }));
+    const curves = Array.from({ length: 1_000 }, (_, seed) => ({
+      ...{ trial: `t${seed}`, tau: 1, seed, bestStep: 300, points },
+    }));
+    const svg = parsed(figureSvg(figures.learningCurves, { curves, base: null }));
+    const paths = [...(group(svg, "line")?.querySelectorAll("path") ?? [])];
+    expect(paths).toHaveLength(1_000);
+    expect(paths[0]?.getAttribute("d")?.split("L")).toHaveLength(39); // every eighth, and the last one
+  });
+
   it("gains: an interval and a dot for each task and end, largest task on top", () => {
     const svg = draw("taskGains", data);
     expect(group(svg, "rule", 1)?.querySelectorAll("line")).toHaveLength(12);

@@ -2,7 +2,7 @@ import type { LearningCurve, LearningCurves } from "@bora/analysis";
 import { formatTau } from "@bora/contracts/tau";
 import * as Plot from "@observablehq/plot";
 import { endLabels, labelRoom } from "./end-labels.js";
-import { logScale } from "./log-scale.js";
+import { highest, logScale } from "./log-scale.js";
 import { draw, sheetOf, type FigureOptions, type Size } from "./sheet.js";
 import { tauColors } from "./tau-color.js";
 
@@ -25,7 +25,21 @@ function ends(curves: readonly LearningCurve[]): { tau: number; perplexity: numb
 function ceiling(curves: readonly LearningCurve[]): number {
   const lasts = curves.flatMap(({ points }) => points.at(-1)?.perplexity ?? []);
   const all = curves.flatMap(({ points }) => points.map(({ perplexity }) => perplexity));
-  return Math.min(Math.max(...all), Math.max(...lasts) * 3);
+  return Math.min(highest(all), highest(lasts) * 3);
+}
+
+const mostPoints = 40_000; // of all curves: more than a figure has pixels for
+
+/** Fewer points of each curve where there are too many in all; its last one and its best are kept. */
+function thinned(curves: readonly LearningCurve[]): readonly LearningCurve[] {
+  const every = Math.ceil(curves.reduce((sum, { points }) => sum + points.length, 0) / mostPoints);
+  if (every <= 1) return curves;
+  return curves.map((curve) => ({
+    ...curve,
+    points: curve.points.filter(
+      ({ step }, place) => place % every === 0 || place === curve.points.length - 1 || step === curve.bestStep,
+    ),
+  }));
 }
 
 /**
@@ -38,7 +52,7 @@ export function learningCurves(
 ): Element {
   const { of = "validation" } = options;
   const sheet = sheetOf(options);
-  const curves = data.curves.filter(({ points }) => points.length > 0);
+  const curves = thinned(data.curves.filter(({ points }) => points.length > 0));
   const taus = [...new Set(curves.map(({ tau }) => tau))];
   const colors = tauColors(taus);
   const room = labelRoom(sheet, taus.map(nameOf));
@@ -70,7 +84,7 @@ export function learningCurves(
     ...{ text: nameOf(tau), y: scale.at(Math.min(perplexity, most)), first: true },
     color: colors.get(tau) ?? "currentColor",
   }));
-  const lastStep = Math.max(...points.map(({ step }) => step));
+  const lastStep = highest(points.map(({ step }) => step));
   return draw(sheet, size, {
     ariaLabel: `${of === "training" ? "Training" : "Validation"} perplexity by step, by tau`,
     x: { domain: [0, lastStep || 1], axis: null },

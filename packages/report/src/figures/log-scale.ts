@@ -13,9 +13,13 @@ export interface LogScale {
 
 const margin = 1.06;
 
+// Math.min and Math.max take their values as arguments, of which a hundred thousand are too many.
+export const lowest = (values: readonly number[]): number => values.reduce((a, b) => Math.min(a, b), Infinity);
+export const highest = (values: readonly number[]): number => values.reduce((a, b) => Math.max(a, b), -Infinity);
+
 export function logScale(values: readonly number[], [top, bottom]: readonly [number, number]): LogScale {
   const shown = values.filter((value) => Number.isFinite(value) && value > 0);
-  const [least, most] = [Math.min(...shown), Math.max(...shown)];
+  const [least, most] = [lowest(shown), highest(shown)];
   const factor = Math.max(margin, (most / least) ** 0.04);
   const domain: [number, number] = [least / factor, most * factor];
   const perPixel = Math.log(domain[1] / domain[0]) / (bottom - top);
