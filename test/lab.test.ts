@@ -1,11 +1,15 @@
 import { mkdtempSync } from "node:fs";
-import { rm } from "node:fs/promises";
+import { readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { BoraError, type ExperimentInput } from "@bora/contracts";
 import { serveController } from "@bora/dashboard";
 import { openLab, type Lab } from "@bora/sdk";
+import { makeCertificates, openLog } from "@bora/sdk/controller";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { controlledHere } from "../packages/dashboard/src/web/open-page.js";
+import { servePage } from "../packages/dashboard/src/web/page-server.js";
+import { SweepsHere } from "../packages/dashboard/src/web/sweeps-here.js";
 import type { InstantTrainers } from "../packages/sdk/src/instant-trainer.fixture.js";
 import { collect, makeFolder, openFolder } from "../packages/sdk/src/temporary-lab.fixture.js";
 
@@ -34,9 +38,42 @@ async function byAddress(out: string, trainers: InstantTrainers): Promise<Lab> {
   });
 }
 
+/** A lab through the page of a folder, over TLS: what it begins, the page's process trains. */
+async function byPage(out: string, trainers: InstantTrainers): Promise<Lab> {
+  const certs = join(dirname(out), "certs");
+  await makeCertificates({ to: certs, hosts: [], days: 1, nowMs: Date.now() });
+  const read = (name: string) => readFile(join(certs, name), "utf8");
+  const [host, log] = [openFolder(out, trainers), openLog({ dir: out })];
+  const here = new SweepsHere({
+    openLab: () => Promise.resolve(openFolder(out, trainers)),
+    serve: (own) => serveController(own, { dir: out, planningWaitMs: 50 }),
+  });
+  const page = await servePage({
+    ...{ dir: out, log, lab: host, now: () => performance.now() },
+    live: () => Promise.resolve(null),
+    lookAtTrainers: () => Promise.resolve([]),
+    perplexityOf: () => Promise.resolve(null),
+    send: (sweepId, command) => here.send(sweepId, command),
+    generate: (request, options) => host.generate(request, options),
+    tls: { certificate: join(certs, "page.pem"), key: join(certs, "page-key.pem") },
+    programs: { lab: controlledHere(host, here), tokenFile: join(certs, "page-token.sha256") },
+  });
+  const lab = await openLab({ url: page.url, token: (await read("page-token")).trim(), ca: await read("ca.pem") });
+  const close = lab[Symbol.asyncDispose].bind(lab);
+  return Object.assign(lab, {
+    async [Symbol.asyncDispose]() {
+      await close();
+      await here.drain();
+      await page[Symbol.asyncDispose]();
+      for (const opened of [log, host]) await opened[Symbol.asyncDispose]();
+    },
+  });
+}
+
 describe.each([
   ["folder", byFolder],
   ["address", byAddress],
+  ["the address of a page over TLS", byPage],
 ])("a lab opened by %s", (_name, open) => {
   let folder: Awaited<ReturnType<typeof makeFolder>>;
   beforeEach(async () => {

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { chromiumPath, openBrowser, photograph, seriousFindings, startServe, watchPage } from "./fixtures/browser.js";
-import { makeTinyData, processesOf, short, startUntil, writeExperiment } from "./fixtures/command-line.js";
+import { makeTinyData, processesOf, run, short, startUntil, writeExperiment } from "./fixtures/command-line.js";
 import { largeSweepId, writeLargeStore } from "./fixtures/large-store.js";
 
 const minutes = (n: number) => n * 60_000;
@@ -203,6 +203,34 @@ inChromium(`the page of a real sweep in Chromium${skip}`, () => {
     await other.getByText("Open the link").waitFor();
     expect(await other.locator("table").count()).toBe(0);
   });
+});
+
+inChromium(`the page over TLS in Chromium${skip}`, () => {
+  it(
+    "logs in by the link, and keeps the cookie for TLS and scripts out of it",
+    async () => {
+      const out = mkdtempSync(join(tmpdir(), "bora-tls-"));
+      const certs = join(out, "certs");
+      expect((await run("certs", "--to", certs)).exitCode).toBe(0);
+      const tls = ["--tls-certificate", join(certs, "page.pem"), "--tls-key", join(certs, "page-key.pem")];
+      const { link, stop } = await startServe(join(out, "runs"), tls);
+      const context = await browser.newContext({ ignoreHTTPSErrors: true }); // its CA is in no store of this machine
+      const over = await context.newPage();
+      const said = watchPage(over, new URL(link).origin);
+      await over.goto(link);
+      await over.getByRole("navigation").waitFor();
+      expect(new URL(over.url()).protocol).toBe("https:");
+      expect(
+        (await context.cookies()).map(({ name, secure, httpOnly, sameSite }) => ({ name, secure, httpOnly, sameSite })),
+      ).toEqual([
+        { name: expect.stringMatching(/^__Host-bora_session_\d+$/), secure: true, httpOnly: true, sameSite: "Strict" },
+      ]);
+      expect(said).toEqual([]);
+      await stop();
+      rmSync(out, { recursive: true });
+    },
+    minutes(2),
+  );
 });
 
 inChromium(`1,000 trials of 10,000 points in Chromium${skip}`, () => {

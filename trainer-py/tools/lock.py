@@ -1,9 +1,10 @@
-"""Writes requirements.lock and requirements-dev.lock from the .in files: `python tools/lock.py`, with pip-tools.
+"""Writes the locks from the .in files: `python tools/lock.py`, with pip-tools.
 
 Two locks, one environment: images and users who only train install requirements.lock; tests, checks and code generation
 add requirements-dev.lock on top, resolved under the first as a constraint, so that no version differs between them.
+requirements-audit.lock is of another environment, that of `npm run audit`.
 
-Neither lock holds torch or what only torch needs on some platforms (CUDA libraries): torch is installed before, from
+No lock holds torch or what only torch needs on some platforms (CUDA libraries): torch is installed before, from
 the index the user has configured. Packages that are used for their files come without their own requirements.
 """
 
@@ -32,6 +33,7 @@ def main() -> None:
     write("requirements.lock", "requirements.in and requirements-files.in", runtime)
     dev = compile_lock("requirements-dev.in", ["--constraint", "requirements.lock"])
     write("requirements-dev.lock", "requirements-dev.in", {name: dev[name] for name in dev if name not in runtime})
+    write("requirements-audit.lock", "requirements-audit.in", compile_lock("requirements-audit.in", []))
 
 
 def compile_lock(source: str, options: list[str]) -> dict[str, str]:

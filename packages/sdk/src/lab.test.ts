@@ -116,6 +116,14 @@ describe("a sweep", () => {
     expect(idle?.warnings).toContainEqual(expect.stringMatching(/^evaluate\.float32Check has no figure/));
   });
 
+  test("is seen by a lab that looked at the folder before there was anything in it", async () => {
+    await using watcher = openLab(scripted());
+    expect(await watcher.status()).toEqual([]);
+    const { sweepId } = (await runOnce(experiment(), scripted())).handle;
+    expect(await watcher.status()).toMatchObject([{ sweepId, phase: "ended" }]);
+    expect((await (await watcher.follow(sweepId)).outcome()).outcome).toBe("done");
+  });
+
   test("leaves no trainer behind", async () => {
     const trainers = scripted();
     await runOnce(experiment(), trainers);

@@ -210,9 +210,16 @@ export class LocalLab implements Lab {
     return (await (await import("./write-results.js")).resultsOf(state, folder)).results;
   }
 
-  private reader(): Promise<StoreReader> {
-    if (this.closed.signal.aborted) return Promise.reject(labClosed());
-    return this.writer ?? (this.opened ??= this.parts.openReader());
+  /** A store that was not there reads as empty for good, so it is opened again: somebody may have made it since. */
+  private async reader(): Promise<StoreReader> {
+    if (this.closed.signal.aborted) throw labClosed();
+    if (this.writer !== null) return this.writer;
+    const before = this.opened;
+    const store = await (this.opened ??= this.parts.openReader());
+    if (before === null || this.opened !== before || (await store.sweeps()).length > 0) return store;
+    this.opened = this.parts.openReader();
+    await store[Symbol.asyncDispose]();
+    return this.opened;
   }
 
   /** The sweep in hand when it is of this experiment; throws store_busy when it is of another. */

@@ -24,7 +24,7 @@ export interface OpenedPage extends AsyncDisposable {
 }
 
 /** What a program asks of the folder; a sweep that it begins goes on here as one that the page resumes does. */
-const controlledHere = (lab: Lab, here: SweepsHere): ControlledLab => ({
+export const controlledHere = (lab: Lab, here: SweepsHere): ControlledLab => ({
   ...controlledBy(lab),
   sweep: (spec) => here.sweep(spec),
   send: (sweepId, command) => here.send(sweepId, command),
