@@ -164,6 +164,22 @@ describe("stopping", () => {
     expect(trainers.asked.starts.map(({ resumeStep }) => resumeStep)).toEqual([0, 5]);
   });
 
+  test("is for the process that runs it to say: to others it runs, whether they can speak to it or not", async () => {
+    await using lab = openLab(scripted({ lingers: true }));
+    await using watcher = openLab(scripted());
+    const handle = await lab.sweep(experiment());
+    const during: unknown[] = [];
+    for await (const { event } of handle.events()) {
+      if (event.kind !== "checkpoint_saved") continue;
+      during.push(...(await watcher.status()));
+      await handle.send({ verb: "drain" });
+    }
+    expect(during[0]).toMatchObject({ live: true, trials: { running: 3 } });
+    await handle.outcome();
+    await lab[Symbol.asyncDispose]();
+    expect(await watcher.status()).toMatchObject([{ live: false, trials: { queued: 3 } }]);
+  });
+
   test("abandon leaves at once and cancels nothing", async () => {
     const trainers = scripted({ lingers: true });
     await using lab = openLab(trainers);

@@ -122,7 +122,9 @@ export class LocalLab implements Lab {
   }
 
   async status(): Promise<SweepStatus[]> {
-    return this.statuses.statuses(await this.reader(), this.running);
+    const store = await this.reader();
+    const elsewhere = this.writer === null ? ((await store.writer())?.sweepId ?? null) : null;
+    return this.statuses.statuses(store, this.running, elsewhere);
   }
 
   async results(sweepId: string): Promise<SweepResults> {

@@ -30,28 +30,39 @@ function statusOf(state: SweepState, name: string, live: boolean): SweepStatus {
  * since; the one that this process runs tells its own state.
  */
 export class StatusBook {
-  private readonly known = new Map<string, { position: number; status: SweepStatus }>();
+  private readonly known = new Map<string, { position: number; held: boolean; status: SweepStatus }>();
 
-  /** `running`: the sweep that this process is at work on, and its state where it has stored anything. */
+  /**
+   * `running`: the sweep that this process is at work on, and its state where it has stored anything. `elsewhere`: the one
+   * that another process is at work on.
+   */
   async statuses(
     store: StoreReader,
     running: { sweepId: string; state: SweepState | null } | null,
+    elsewhere: string | null,
   ): Promise<SweepStatus[]> {
     const statuses: SweepStatus[] = [];
     for (const { sweepId, name } of await store.sweeps()) {
-      if (running?.sweepId !== sweepId) statuses.push(await this.ofOthers(store, sweepId, name));
+      if (running?.sweepId !== sweepId)
+        statuses.push(await this.ofOthers(store, { sweepId, name }, sweepId === elsewhere));
       else statuses.push(statusOf(running.state ?? (await foldSweep(store, sweepId)), name, true));
     }
     return statuses;
   }
 
-  private async ofOthers(store: StoreReader, sweepId: string, name: string): Promise<SweepStatus> {
+  /** `held`: another process holds the store, and its last events are of this sweep. */
+  private async ofOthers(
+    store: StoreReader,
+    { sweepId, name }: { sweepId: string; name: string },
+    held: boolean,
+  ): Promise<SweepStatus> {
     let position = 0;
     for await (const event of store.read({ sweepId, newest: 1 })) position = event.position;
     const known = this.known.get(sweepId);
-    if (known?.position === position) return known.status;
-    const status = statusOf(await foldSweep(store, sweepId), name, false);
-    this.known.set(sweepId, { position, status });
+    if (known?.position === position && known.held === held) return known.status;
+    const state = await foldSweep(store, sweepId);
+    const status = statusOf(state, name, held && state.phase.at !== "ended");
+    this.known.set(sweepId, { position, held, status });
     return status;
   }
 }

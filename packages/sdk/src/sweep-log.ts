@@ -16,6 +16,8 @@ export interface SweepLog extends AsyncDisposable {
    * everything else.
    */
   events(sweepId: string, afterPosition?: number, aboutAtMost?: number): AsyncIterable<SweepEvent>;
+  /** The sweep that some process is at work on, by the last event that was stored while it held the store; else null. */
+  atWork(): Promise<string | null>;
   /** The last event that is stored of a sweep; null where there is none. */
   last(sweepId: string): Promise<SweepEvent | null>;
 }
@@ -37,6 +39,10 @@ export class StoredSweepLog implements SweepLog {
     const reader = await this.reader();
     const thin = aboutAtMost === undefined ? {} : { aboutAtMost };
     for await (const stored of reader.read({ sweepId, afterPosition, ...thin })) yield sweepEvent(stored);
+  }
+
+  async atWork(): Promise<string | null> {
+    return (await (await this.reader()).writer())?.sweepId ?? null;
   }
 
   async last(sweepId: string): Promise<SweepEvent | null> {

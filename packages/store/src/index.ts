@@ -12,4 +12,5 @@ export {
   type Snapshot,
   type SweepSummary,
   type StoreHolder,
+  type StoreWriter,
 } from "./store.js";

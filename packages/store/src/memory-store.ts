@@ -11,6 +11,7 @@ import type {
   StoredEvent,
   StoreHolder,
   StoreReader,
+  StoreWriter,
   SweepSummary,
 } from "./store.js";
 import { storeBusy, takenOver } from "./writer-lock.js";
@@ -71,6 +72,11 @@ class MemoryReader implements StoreReader {
     const fetched = new Set(facts.filter((fact) => fact.fetched === 1).map((fact) => fact.run_id));
     const done = facts.find((fact) => fact.position !== null && fetched.has(fact.run_id));
     return done === undefined ? null : { sweepId: done.sweep_id, runId: done.run_id };
+  }
+
+  async writer(): Promise<StoreWriter | null> {
+    const { holder, rows } = this.storage;
+    return holder === null ? null : { holder, sweepId: rows.at(-1)?.sweep_id ?? null };
   }
 
   async snapshot(sweepId: string, version: number): Promise<Uint8Array | null> {

@@ -10,6 +10,14 @@ import { storeBusy } from "./writer-lock.js";
 
 const CONNECT_MS = 10_000;
 const TRY_LOCK = `select pg_try_advisory_lock(hashtext('bora.controller'), hashtext(current_schema())) as held`;
+/** Of the same lock: pg_locks has the two halves of its key as unsigned integers. */
+const IS_LOCKED = `select exists (
+  select from pg_locks
+  where locktype = 'advisory' and granted and objsubid = 2
+    and database = (select oid from pg_database where datname = current_database())
+    and classid::bigint = hashtext('bora.controller')::bigint & 4294967295
+    and objid::bigint = hashtext(current_schema())::bigint & 4294967295
+) as held`;
 
 const postgres: Dialect = {
   integer: "bigint",
@@ -46,7 +54,11 @@ export function readPostgres(url: string): Promise<StoreReader> {
   return withStoreErrors(async () => {
     const db = kyselyOver(url, "set default_transaction_read_only to on");
     try {
-      if ((await requireReadable(db, postgres)) === "ours") return new SqlStoreReader(db, () => db.destroy());
+      if ((await requireReadable(db, postgres)) === "ours") {
+        const isHeld = async () =>
+          (await sql<{ held: boolean }>`${sql.raw(IS_LOCKED)}`.execute(db)).rows[0]?.held === true;
+        return new SqlStoreReader(db, isHeld, () => db.destroy());
+      }
     } catch (thrown) {
       await db.destroy();
       throw thrown;

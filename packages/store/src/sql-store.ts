@@ -14,6 +14,7 @@ import type {
   StoredEvent,
   StoreHolder,
   StoreReader,
+  StoreWriter,
   SweepSummary,
 } from "./store.js";
 import { takenOver } from "./writer-lock.js";
@@ -25,6 +26,7 @@ const INSERT_ROWS = 500; // nine parameters a row stay far below either database
 export class SqlStoreReader implements StoreReader {
   constructor(
     protected readonly db: Kysely<Tables>,
+    private readonly isHeld: () => Promise<boolean>, // whether some process is its writer now
     private readonly close: () => Promise<void>,
   ) {}
 
@@ -98,6 +100,14 @@ export class SqlStoreReader implements StoreReader {
     return row === undefined ? null : { sweepId: row.sweep_id, runId: row.run_id };
   }
 
+  async writer(): Promise<StoreWriter | null> {
+    return withStoreErrors(async () => {
+      if (!(await this.isHeld())) return null;
+      const last = this.db.selectFrom("events").select("sweep_id").orderBy("position", "desc").limit(1);
+      return { holder: await readHolder(this.db), sweepId: (await last.executeTakeFirst())?.sweep_id ?? null };
+    });
+  }
+
   async snapshot(sweepId: string, version: number): Promise<Uint8Array | null> {
     const kept = this.db
       .selectFrom("snapshots")
@@ -123,29 +133,29 @@ export interface SqlWriter {
 
 /** The log in a SQL database, held by its one writer. */
 export class SqlStore extends SqlStoreReader implements Store {
-  constructor(private readonly writer: SqlWriter) {
-    super(writer.db, writer.close);
+  constructor(private readonly own: SqlWriter) {
+    super(own.db, () => Promise.resolve(true), own.close);
   }
 
   append(events: readonly NewEvent[]): Promise<StoredEvent[]> {
     return withStoreErrors(async () => {
-      await this.writer.requireLock();
+      await this.own.requireLock();
       if (events.length === 0) return [];
       return this.db.transaction().execute(async (transaction) => {
-        await requireEpoch(transaction, this.writer.epoch);
+        await requireEpoch(transaction, this.own.epoch);
         const runs = await readRuns(transaction, streamsOf(events));
         const stored = await readKnown(transaction, events, runs);
         const admitted = admit(events, { runs, stored: (runId, seq) => stored.get(`${seq} ${runId}`) });
-        return insert(transaction, admitted, this.writer.now());
+        return insert(transaction, admitted, this.own.now());
       });
     });
   }
 
   keepSnapshot({ sweepId: sweep_id, ...snapshot }: Snapshot): Promise<void> {
     return withStoreErrors(async () => {
-      await this.writer.requireLock();
+      await this.own.requireLock();
       await this.db.transaction().execute(async (transaction) => {
-        await requireEpoch(transaction, this.writer.epoch);
+        await requireEpoch(transaction, this.own.epoch);
         await transaction
           .insertInto("snapshots")
           .values({ sweep_id, ...snapshot })

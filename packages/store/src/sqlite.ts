@@ -10,7 +10,7 @@ import { APPLICATION_ID, inspectOut, STORE_FILE } from "./out-folder.js";
 import type { Tables } from "./schema.js";
 import { raiseEpoch, readHolder, SqlStore, SqlStoreReader } from "./sql-store.js";
 import type { Store, StoreHolder, StoreReader } from "./store.js";
-import { lockFolder, storeBusy } from "./writer-lock.js";
+import { isLocked, lockFolder, storeBusy } from "./writer-lock.js";
 
 const BUSY_MS = 5_000;
 
@@ -42,7 +42,10 @@ export function readSqlite(dir: string): Promise<StoreReader> {
     if ((await inspectOut(dir)) === "empty") return memoryReader();
     const db = kyselyOver(new Database(join(dir, STORE_FILE), { readonly: true, timeout: BUSY_MS }));
     try {
-      if ((await requireReadable(db, sqlite)) === "ours") return new SqlStoreReader(db, () => db.destroy());
+      if ((await requireReadable(db, sqlite)) === "ours") {
+        const isHeld = () => Promise.resolve(isLocked(dir));
+        return new SqlStoreReader(db, isHeld, () => db.destroy());
+      }
     } catch (thrown) {
       await db.destroy();
       throw thrown;

@@ -39,6 +39,19 @@ for (const [name, make, skip] of backends) {
       expect(await everything(await reopened())).toEqual(stored);
     });
 
+    test("tells a reader who writes it, and of which sweep last", async () => {
+      await using reader = await backend.read();
+      const holder = { pid: process.pid, host: hostname(), sinceMs: nowMs };
+      expect(await reader.writer()).toEqual({ holder, sweepId: null });
+      await store.append([...begun(), planned(1, "other")]);
+      expect(await reader.writer()).toEqual({ holder, sweepId: "other" });
+      expect(await store.writer()).toEqual({ holder, sweepId: "other" });
+      await store[Symbol.asyncDispose]();
+      expect(await reader.writer()).toBeNull();
+      await reopened();
+      expect(await reader.writer()).toMatchObject({ sweepId: "other" });
+    });
+
     test("keeps infinite tau and 64-bit counts", async () => {
       await store.append([...begun(), trained(1)]);
       const [plan, , steps] = await everything(store);

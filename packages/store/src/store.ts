@@ -49,6 +49,8 @@ export interface StoreReader extends AsyncDisposable {
   lastSeq(runId: string): Promise<number>;
   /** Every planned sweep, newest first. */
   sweeps(): Promise<SweepSummary[]>;
+  /** Who holds the writer now, in this process or another; null when nobody does. */
+  writer(): Promise<StoreWriter | null>;
   /**
    * The oldest run that finished a trial, or null: finished trials are shared by all sweeps of one store. Finished
    * means that `trial_done` and the controller's `artifacts_fetched` for it are both stored, so its files are there.
@@ -73,6 +75,12 @@ export interface Store extends StoreReader {
   append(events: readonly NewEvent[]): Promise<StoredEvent[]>;
   /** Replaces a sweep's snapshot. Throws store_unavailable, disk_full, store_busy. */
   keepSnapshot(snapshot: Snapshot): Promise<void>;
+}
+
+/** A writer at work: the last that took the store, and the sweep whose events came last; null where there is none yet. */
+export interface StoreWriter {
+  holder: StoreHolder | null;
+  sweepId: string | null;
 }
 
 /** Who holds a store's writer; the `cause` of store_busy. */

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { BoraError } from "@bora/contracts";
 import Database from "better-sqlite3";
@@ -17,6 +18,22 @@ export function lockFolder(dir: string): { release(): void } | null {
     database.close();
     if (thrown instanceof Database.SqliteError && thrown.code.startsWith("SQLITE_BUSY")) return null;
     throw thrown;
+  }
+}
+
+/** Whether a process holds a folder's lock. Only looks: a shared lock for the time of one read, never the exclusive one. */
+export function isLocked(dir: string): boolean {
+  const file = join(dir, LOCK_FILE);
+  if (!existsSync(file)) return false;
+  const database = new Database(file, { readonly: true, timeout: 0 });
+  try {
+    database.prepare("SELECT 1 FROM sqlite_master").all();
+    return false;
+  } catch (thrown) {
+    if (thrown instanceof Database.SqliteError && thrown.code.startsWith("SQLITE_BUSY")) return true;
+    throw thrown;
+  } finally {
+    database.close();
   }
 }
 

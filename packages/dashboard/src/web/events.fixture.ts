@@ -132,6 +132,10 @@ export class MemoryLog implements SweepLog {
       }
   }
 
+  atWork(): Promise<null> {
+    return Promise.resolve(null);
+  }
+
   last(id: string): Promise<SweepEvent | null> {
     return Promise.resolve(this.stored.findLast((event) => event.sweepId === id) ?? null);
   }

@@ -1,6 +1,6 @@
 import { hostname } from "node:os";
 import { openLab } from "@bora/sdk";
-import { controllerApi } from "@bora/sdk/controller";
+import { controllerApi, type SweepLog } from "@bora/sdk/controller";
 import type { LiveSweeps } from "./sweep-library.js";
 
 const answerWithinMs = 1_000;
@@ -17,9 +17,13 @@ function mayLive({ pid, host }: { pid: number; host: string }): boolean {
   }
 }
 
-async function ask(dir: string): Promise<ReadonlySet<string> | null> {
+/** A program that trains by the SDK holds the store like any controller, but nobody can speak to it. */
+async function ask(dir: string, log: Pick<SweepLog, "atWork">): Promise<ReadonlySet<string> | null> {
   const file = await controllerApi.readControllerFile(dir);
-  if (file === null || !mayLive(file)) return new Set();
+  if (file === null || !mayLive(file)) {
+    const sweepId = await log.atWork().catch(() => null);
+    return new Set(sweepId === null ? [] : [sweepId]);
+  }
   await using lab = await openLab({ url: file.url, token: file.token });
   const late = new Promise<null>((resolve) => setTimeout(resolve, answerWithinMs, null).unref());
   const answer = await Promise.race([lab.status().catch(() => null), late]);
@@ -30,14 +34,14 @@ async function ask(dir: string): Promise<ReadonlySet<string> | null> {
  * Asks the folder's controller, at most once a second. Who has asked before hears the answer of then, at once: a controller
  * that is busy keeps no page waiting.
  */
-export function liveSweepsOf(dir: string, now: () => number): LiveSweeps {
+export function liveSweepsOf(dir: string, log: Pick<SweepLog, "atWork">, now: () => number): LiveSweeps {
   let asked = -Infinity;
   let known: Awaited<ReturnType<LiveSweeps>> | undefined;
   let asking: ReturnType<LiveSweeps> = Promise.resolve(null);
   return () => {
     if (now() - asked >= freshMs) {
       asked = now();
-      asking = ask(dir).then((answer) => (known = answer));
+      asking = ask(dir, log).then((answer) => (known = answer));
     }
     return known == null ? asking : Promise.resolve(known);
   };

@@ -47,7 +47,7 @@ export async function openPage({ folder, tokenFile = null, ...where }: PageOptio
     const server = await servePage({
       ...{ dir, log, lab, ...where, now },
       programs: tokenFile === null ? null : { lab: controlledHere(lab, here), tokenFile },
-      live: liveSweepsOf(dir, now),
+      live: liveSweepsOf(dir, log, now),
       lookAtTrainers: () => lookAtTrainers({ dir }),
       perplexityOf: perplexityBands(dir),
       differencesOf: statedDifferences(dir),

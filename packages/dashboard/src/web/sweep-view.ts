@@ -1,4 +1,4 @@
-import { compareTasks, compareTaus, describeWinner, perplexityByTau } from "@bora/analysis";
+import { compareTasks, compareTaus, describeWinner, modelName, perplexityByTau } from "@bora/analysis";
 import { formatTau, parseExperiment, toBoraError, type SweepResults } from "@bora/contracts";
 import { progress } from "@bora/sdk/controller";
 import type { Figures, PackRow, Standing, SweepRow, SweepView, TaskRow, TauRow, TrialRow } from "./page-api.js";
@@ -28,7 +28,8 @@ export function sweepRow(index: SweepIndex, { standing, results }: Known): Sweep
   const { name, inspected, tasks } = index.progress;
   const trials = [...index.progress.trials.values()];
   return {
-    ...{ sweepId, name, plannedAtMs, lastAtMs, standing, model: inspected?.modelName ?? "", tasks: tasks.length },
+    ...{ sweepId, name, plannedAtMs, lastAtMs, standing, tasks: tasks.length },
+    model: inspected === null ? "" : modelName({ model: { name: inspected.modelName, hash: inspected.modelHash } }),
     taus: new Set(trials.map(({ tau }) => tau)).size,
     trials: {
       all: trials.length,
