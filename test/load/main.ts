@@ -1,9 +1,9 @@
 // The load suite, by hand: `npx nx run test:load`. What it is held to, and what it measured, is in docs/reliability.md.
 // `--store sqlite|postgres` and `--only stream|artifact|startup` choose; `--seconds N`, `--rate N` (events a second, in all)
-// and `--events N` (in the store, at a start) make it smaller or larger; `--write` puts the table into docs/reliability.md.
-import { mkdtempSync, rmSync } from "node:fs";
+// and `--events N` (in the store, at a start) make it smaller or larger; `--write` puts the table into docs/reliability.md, with what earlier runs measured beside it.
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 import { artifact } from "./artifact.js";
 import { missed, table, writeBetweenMarks, type Figure, type Part } from "./figures.js";
@@ -11,6 +11,8 @@ import { root } from "./measured-process.js";
 import { missing, openPlace, type Place, type StoreName } from "./places.js";
 import { startup } from "./startup.js";
 import { stream } from "./stream.js";
+
+const ledger = join(root, "test/reports/load.json");
 
 const text = { type: "string" } as const;
 const { values } = parseArgs({
@@ -66,11 +68,21 @@ async function measure({ name, measure: run }: (typeof parts)[string], store: St
   }
 }
 
+/** Parts may be measured one by one: what an earlier run found stays until the same is measured again. */
+function withEarlier(now: readonly Part[]): Part[] {
+  const earlier = existsSync(ledger) ? (JSON.parse(readFileSync(ledger, "utf8")) as Part[]) : [];
+  const isNew = ({ name, store }: Part) => now.some((part) => part.name === name && part.store === store);
+  return [...earlier.filter((part) => !isNew(part)), ...now];
+}
+
 const done: Part[] = [];
 for (const part of chosen(parts, values.only, "only"))
   for (const store of chosen(stores, values.store, "store")) done.push(await measure(part, store));
 console.log(`\n${table(done)}\n`);
-if (values.write === true) writeBetweenMarks(join(root, "docs/reliability.md"), table(done));
+const all = withEarlier(done);
+mkdirSync(dirname(ledger), { recursive: true });
+writeFileSync(ledger, JSON.stringify(all, null, 2));
+if (values.write === true) writeBetweenMarks(join(root, "docs/reliability.md"), table(all));
 const [misses, skipped] = [missed(done), done.filter((part) => "skipped" in part).length];
 for (const miss of misses) console.log(`missed: ${miss}`);
 console.log(`${done.length - skipped} measured, ${skipped} skipped, ${misses.length} bounds missed`);
