@@ -7,7 +7,7 @@ import { resultsSoFar } from "./results-so-far.js";
 import { SweepIndex } from "./sweep-index.js";
 import { endedRow, sweepRow, type Known } from "./sweep-view.js";
 
-const aboutAtMost = 40_000; // training windows of a log that are read: more than all curves have points
+const aboutAtMost = 10_000; // training windows of a log that are read: more than its figures show
 const restEvery = 500; // events
 const pollMs = 500; // a page is told of what changed at most so often
 
