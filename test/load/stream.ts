@@ -120,7 +120,7 @@ function figuresOf({ told, waits, resident, lagSeconds, cpu }: Observed): Figure
       : [atMost("orchestrator's memory, growth", growth(resident), bounds.growthMiB, "MiB")]),
     tell("of a core: orchestrator, page, trainers", Object.values(cpu).map(share).join(", ")),
     ...Object.entries(waits).flatMap(([name, values]) => [
-      tell(`${name}, p50 of ${values.length}`, `${ms(values, 0.5)} ms`),
+      tell(`${name}, p50`, `${ms(values, 0.5)} ms`),
       atMost(`${name}, p95`, quantile(values, 0.95), bounds.queryMs, "ms"),
     ]),
   ];
