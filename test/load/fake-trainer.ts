@@ -33,9 +33,11 @@ await publisher.bind("tcp://127.0.0.1:*");
 
 let begin: () => void = () => undefined;
 const begun = new Promise<void>((resolve) => (begin = resolve));
-createInterface(process.stdin).once("line", () => {
-  begin();
-});
+createInterface(process.stdin)
+  .once("line", () => {
+    begin();
+  })
+  .once("close", () => process.exit()); // whoever started it is gone
 
 /** The run in hand: how much of it is told, and who waits for more of its log. */
 class Telling {
