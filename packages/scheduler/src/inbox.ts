@@ -8,7 +8,6 @@ export type Message =
   | { kind: "wake" };
 
 const roomFor = 1_024;
-const enough = 256; // messages that wait for no more
 
 /** What nothing is decided by: it may wait for others, to be stored with them in one transaction. */
 const isPatient = (message: Message): boolean =>
@@ -57,7 +56,7 @@ export class Inbox {
   }
 
   private get isDue(): boolean {
-    return this.urgent || this.failure !== null || this.messages.length === 0 || this.messages.length >= enough;
+    return this.urgent || this.failure !== null || this.messages.length === 0 || this.messages.length >= roomFor;
   }
 
   take(): Message[] {

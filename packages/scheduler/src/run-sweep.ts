@@ -69,7 +69,7 @@ const withDefaults = (deps: SweepDeps): Required<SweepDeps> => ({
 });
 
 const storeRetryMs = 1_000;
-const batchSize = 256;
+const batchSize = 1_024; // of a transaction, as many as the inbox has room for: a slow disk makes them larger, not later
 const gatherMs = 50; // that a training window or an evaluation waits for others: a transaction costs a write to the disk
 const mostFetches = 8; // at once: a pack of hundreds ends in one moment, and a trainer has to answer its other calls too
 const refusals = new Set<ErrorCode>(["event_conflict", "stale_attempt"]); // of one run's events

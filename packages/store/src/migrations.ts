@@ -148,7 +148,7 @@ async function addSnapshots({ schema }: Transaction<Tables>, { integer, bytes }:
   await schema
     .createIndex("events_told")
     .on("events")
-    .columns(["sweep_id", "position"])
+    .columns(["sweep_id", "position", "kind", "seq"]) // the last two decide without a look at the row
     .where(sql<boolean>`${sql.raw(toldCondition)}`)
     .execute();
 }

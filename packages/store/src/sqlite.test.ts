@@ -144,23 +144,24 @@ describe("the output folder", () => {
 });
 
 describe("migrations", () => {
-  const second: Migration = {
-    version: 2,
+  const newest = migrations.at(-1)?.version ?? 0;
+  const next: Migration = {
+    version: newest + 1,
     up: (transaction) => transaction.schema.alterTable("sweeps").addColumn("note", "text").execute(),
   };
   const withSteps = (steps: readonly Migration[]) => storeIn(openDatabase(file()), now, undefined, steps);
 
   test("a newer store is refused by writer and reader, and stays usable by the newer version", async () => {
-    const newer = await withSteps([...migrations, second]);
+    const newer = await withSteps([...migrations, next]);
     await newer.append(begun());
     await newer[Symbol.asyncDispose]();
     for (const open of [write, read]) {
       await expect(open()).rejects.toMatchObject({
         code: "store_newer",
-        message: "the store has schema 2, this BoRA knows 1",
+        message: `the store has schema ${newest + 1}, this BoRA knows ${newest}`,
       });
     }
-    const again = await withSteps([...migrations, second]);
+    const again = await withSteps([...migrations, next]);
     expect(await everything(again)).toHaveLength(2);
     await again[Symbol.asyncDispose]();
   });
@@ -169,12 +170,12 @@ describe("migrations", () => {
     const older = await write();
     await older.append(begun());
     await older[Symbol.asyncDispose]();
-    const store = await withSteps([...migrations, second]);
+    const store = await withSteps([...migrations, next]);
     expect(await everything(store)).toHaveLength(2);
     expect(await store.append([trained(1)])).toHaveLength(1);
     await store[Symbol.asyncDispose]();
     const database = new Database(file());
-    expect(database.prepare("SELECT version FROM schema_version").get()).toEqual({ version: 2 });
+    expect(database.prepare("SELECT version FROM schema_version").get()).toEqual({ version: newest + 1 });
     expect(database.prepare("SELECT note FROM sweeps").all()).toEqual([{ note: null }]);
     database.close();
   });
@@ -182,9 +183,9 @@ describe("migrations", () => {
   test("a step that fails leaves the step before it", async () => {
     await (await write())[Symbol.asyncDispose]();
     const broken: Migration = {
-      version: 2,
+      version: newest + 1,
       up: async (transaction, dialect) => {
-        await second.up(transaction, dialect);
+        await next.up(transaction, dialect);
         await sql`SELECT * FROM missing`.execute(transaction);
       },
     };
@@ -195,7 +196,7 @@ describe("migrations", () => {
   });
 
   test("an opening that fails frees the lock", async () => {
-    await (await withSteps([...migrations, second]))[Symbol.asyncDispose]();
+    await (await withSteps([...migrations, next]))[Symbol.asyncDispose]();
     await expect(write()).rejects.toMatchObject({ code: "store_newer" });
     await expect(write()).rejects.toMatchObject({ code: "store_newer" });
   });

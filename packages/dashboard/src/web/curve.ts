@@ -40,22 +40,29 @@ export class Curve {
 
   /** At most `most` means, each at the last step it is of: for values that scatter. */
   means(most: number): CurvePoint[] {
-    const { cells, rows } = this.thinned(most);
-    return Array.from({ length: rows }, (_, row) => ({
-      step: at(cells, row, LAST),
-      value: at(cells, row, SUM) / at(cells, row, COUNT),
-    }));
+    return this.stretches(most).map(([from, to]) => {
+      let [sum, count] = [0, 0];
+      for (let row = from; row < to; row += 1) {
+        sum += at(this.cells, row, SUM);
+        count += at(this.cells, row, COUNT);
+      }
+      return { step: at(this.cells, to - 1, LAST), value: sum / count };
+    });
   }
 
   /** At most `most` points of the curve itself, the lowest and the highest of each stretch: no peak is lost. */
   extremes(most: number): CurvePoint[] {
     const single = this.rows <= most && this.width === 1;
-    const { cells, rows } = single ? this : this.thinned(Math.max(1, Math.floor(most / 2)));
-    return Array.from({ length: rows }, (_, row) => {
-      const low = { step: at(cells, row, LOW_STEP), value: at(cells, row, LOW) };
-      const high = { step: at(cells, row, HIGH_STEP), value: at(cells, row, HIGH) };
+    return this.stretches(single ? most : Math.max(1, Math.floor(most / 2))).flatMap(([from, to]) => {
+      let [lowest, highest] = [from, from];
+      for (let row = from + 1; row < to; row += 1) {
+        if (at(this.cells, row, LOW) < at(this.cells, lowest, LOW)) lowest = row;
+        if (at(this.cells, row, HIGH) > at(this.cells, highest, HIGH)) highest = row;
+      }
+      const low = { step: at(this.cells, lowest, LOW_STEP), value: at(this.cells, lowest, LOW) };
+      const high = { step: at(this.cells, highest, HIGH_STEP), value: at(this.cells, highest, HIGH) };
       return low.step === high.step ? [low] : low.step < high.step ? [low, high] : [high, low];
-    }).flat();
+    });
   }
 
   /** A bucket of one point. */
@@ -96,13 +103,26 @@ export class Curve {
     if (at(cells, row, HIGH) > at(cells, into, HIGH)) cells.copyWithin(to + HIGH, from + HIGH, from + COLUMNS);
   }
 
-  private thinned(most: number): Curve {
-    if (this.rows <= most) return this;
-    const copy = new Curve(this.capacity);
-    copy.cells.set(this.cells);
-    [copy.rows, copy.width] = [this.rows, this.width];
-    while (copy.rows > most) copy.halve();
-    return copy;
+  /** Rows from and to, at most `most` stretches of them: as wide as halving the curve so often would make its buckets. */
+  private stretches(most: number): [from: number, to: number][] {
+    for (let width = 1; ; width *= 2) {
+      const found = this.stretchesOf(width, most);
+      if (found !== null) return found;
+    }
+  }
+
+  private stretchesOf(width: number, most: number): [number, number][] | null {
+    const found: [number, number][] = [];
+    let last = -1;
+    for (let row = 0; row < this.rows; row += 1) {
+      const index = Math.floor(at(this.cells, row, INDEX) / width);
+      const open = found.at(-1);
+      if (index === last && open !== undefined) open[1] = row + 1;
+      else if (found.length === most) return null;
+      else found.push([row, row + 1]);
+      last = index;
+    }
+    return found;
   }
 }
 

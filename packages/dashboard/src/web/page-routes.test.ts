@@ -48,6 +48,16 @@ describe("the list of sweeps", () => {
     expect(sweeps[1]?.best?.perplexity).toBeCloseTo(Math.exp(4.65 + 0.1), 10);
   });
 
+  test("reads no event but the last of a sweep that has ended and left results", async () => {
+    const written = resultsSoFar(indexOf(whole));
+    const results = () => (written === null ? Promise.reject(new Error("none")) : Promise.resolve(written));
+    const { sweeps: fromEvents } = await read(pagePaths.sweeps, api.SweepList);
+    const before = page.log.reads;
+    await page.again(whole, { lab: { results } });
+    expect(await read(pagePaths.sweeps, api.SweepList)).toEqual({ sweeps: fromEvents });
+    expect(page.log.reads).toBe(before);
+  });
+
   test("is empty where nothing was swept yet", async () => {
     await page.again([]);
     expect(await read(pagePaths.sweeps, api.SweepList)).toEqual({ sweeps: [] });
@@ -198,6 +208,16 @@ describe("the stream of a sweep", () => {
     const text = await streamed(`${pagePaths.stream(sweepId)}?after=0`, /changed/, headers);
     expect(text).not.toMatch(/^id:/m);
     expect(text.match(/^event: changed$/gm)).toHaveLength(1);
+  });
+
+  test("tells the newest of what comes at once", async () => {
+    await page.again(midway.slice(0, 5));
+    const reading = streamed(`${pagePaths.stream(sweepId)}?after=5`, /the last/);
+    const storm = Array.from({ length: 1_000 }, (_, place) => ({ code: "x", reason: `${place}` }));
+    page.log.add(...[...storm, { code: "x", reason: "the last" }].map((one) => ({ kind: "paused" as const, ...one })));
+    const lines = (await reading).match(/^event: line$/gm) ?? [];
+    expect(lines.length).toBeGreaterThanOrEqual(200);
+    expect(lines.length).toBeLessThan(1_000);
   });
 
   test("tells of what is stored while it is open", async () => {

@@ -33,6 +33,14 @@ const infinity = (_key: string, value: unknown): unknown => (value === Infinity 
 export const json = (reply: FastifyReply, value: unknown): FastifyReply =>
   reply.type("application/json").send(JSON.stringify(value, infinity));
 
+/** The same of curves, whose tens of thousands of numbers are finite: they need not be looked at one by one. */
+function figuresJson(reply: FastifyReply, { validation, train, ...rest }: Figures): FastifyReply {
+  const columns = (curves: Figures["train"]) =>
+    JSON.stringify(curves.map((one) => ({ ...one, tau: tauToJson(one.tau) })));
+  const text = `${JSON.stringify(rest, infinity).slice(0, -1)},"validation":${columns(validation)},"train":${columns(train)}}`;
+  return reply.type("application/json").send(text);
+}
+
 export function parsed<T extends z.ZodType>(schema: T, value: unknown, what: string): z.output<T> {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
@@ -65,7 +73,7 @@ function addSweepRoutes(app: FastifyInstance, { library, perplexityOf, send }: R
     const { index, known } = await library.open(params.sweepId);
     const { results } = known;
     const ended = index.progress.outcome !== null && results !== null;
-    return json(reply, figuresOf(index, results, ended ? await perplexityOf(results) : null));
+    return figuresJson(reply, figuresOf(index, results, ended ? await perplexityOf(results) : null));
   });
   app.get<Of>(path(pagePaths.events), async ({ params, query }, reply) => {
     const { before, limit } = parsed(Lines, query, "the query");

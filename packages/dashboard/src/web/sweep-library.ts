@@ -7,8 +7,8 @@ import { resultsSoFar } from "./results-so-far.js";
 import { SweepIndex } from "./sweep-index.js";
 import { endedRow, sweepRow, type Known } from "./sweep-view.js";
 
-const aboutAtMost = 40_000; // training windows of a log that are read: more than all curves have points
-const restEvery = 2_000; // events
+const aboutAtMost = 10_000; // training windows of a log that are read: more than its figures show
+const restEvery = 500; // events
 const pollMs = 500; // a page is told of what changed at most so often
 
 /** Which sweeps a controller is at work on; null: there is one, and it has not answered yet. */
@@ -64,9 +64,10 @@ export class SweepLibrary {
     return sweepRow(index, known);
   }
 
-  /** A sweep with everything that is stored of it. Throws sweep_unknown. */
+  /** A sweep with everything that is stored of it; of one that is watched, as it was last looked at. Throws sweep_unknown. */
   async open(sweepId: string): Promise<{ index: SweepIndex; known: Known }> {
-    const entry = await this.caughtUp(sweepId);
+    const watched = this.entries.get(sweepId);
+    const entry = watched != null && watched.stop !== null ? watched : await this.caughtUp(sweepId);
     const { index } = entry;
     const standing = await this.standing(index);
     const results = await this.results(entry);

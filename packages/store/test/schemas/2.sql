@@ -32,6 +32,6 @@ INSERT INTO "sweeps" VALUES ('shakespeare-0a1b2c3d', 'shakespeare', 170000000000
 CREATE TABLE "finished_trials" ("trial_id" text not null, "run_id" text not null, "sweep_id" text not null, "position" integer, "fetched" integer not null, constraint "finished_trials_key" primary key ("trial_id", "run_id"));
 INSERT INTO "finished_trials" VALUES ('00ff', '3f0e0d52-5a0c-4b7e-9d5e-7a3c1f2b4d60', 'shakespeare-0a1b2c3d', 5, 1);
 CREATE TABLE "writer" ("id" integer primary key, "epoch" integer not null, "pid" integer not null, "host" text not null, "since_ms" integer not null);
-INSERT INTO "writer" VALUES (1, 1, 14283, 'vm', 1700000000000);
+INSERT INTO "writer" VALUES (1, 1, 21579, 'vm', 1700000000000);
 CREATE TABLE "snapshots" ("sweep_id" text primary key, "position" integer not null, "version" integer not null, "body" blob not null);
-CREATE INDEX "events_told" on "events" ("sweep_id", "position") where (kind <> 'stepsDone' or seq % 16 = 0);
+CREATE INDEX "events_told" on "events" ("sweep_id", "position", "kind", "seq") where (kind <> 'stepsDone' or seq % 16 = 0);
