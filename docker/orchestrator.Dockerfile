@@ -20,15 +20,24 @@ RUN npx nx run-many -t build \
   && npm prune --omit=dev --no-audit --no-fund \
   && find packages -path '*/node_modules' -prune -o \( -name '*.ts' ! -name '*.d.ts' -o -name '*.tsbuildinfo' \) -type f -exec rm {} +
 
-FROM ${BASE}
+FROM ${BASE} AS runtime
 RUN apt-get update \
   && apt-get install -y --no-install-recommends ca-certificates tini \
   && rm -rf /var/lib/apt/lists/* \
   && groupadd --gid 10001 bora && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin bora \
   && install -d -o 10001 -g 10001 /runs /data
+
+FROM build AS sbom
+COPY --from=runtime /var/lib/dpkg/status /tmp/dpkg-status
+COPY docker/sbom.py /tmp/
+RUN python3 /tmp/sbom.py --name bora-orchestrator --dpkg-status /tmp/dpkg-status \
+    --npm . --node "$(node --version)" > /tmp/sbom.cdx.json
+
+FROM runtime
 COPY --from=build /opt/bora/node_modules /opt/bora/node_modules
 COPY --from=build /opt/bora/packages /opt/bora/packages
 COPY --from=build /opt/bora/package.json /opt/bora/
+COPY --from=sbom /tmp/sbom.cdx.json /usr/share/bora/
 COPY examples /opt/bora/examples
 ENV HOME=/tmp NODE_ENV=production BORA_TRAINERS=/run/secrets/trainers.yaml
 WORKDIR /data

@@ -17,25 +17,35 @@ ARG PIP_EXTRA_INDEX_URL=
 ARG PIP_FIND_LINKS=
 ARG PIP_CERT=
 COPY trainer-py/requirements.lock ./
+# pip's cache stays in this stage, so that it may be lent from outside
 RUN for name in PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_FIND_LINKS PIP_CERT; do \
     eval "[ -n \"\$$name\" ]" || unset "$name"; done \
   && case "$TORCH_VARIANT" in cuda) suffix= ;; *) suffix="+$TORCH_VARIANT" ;; esac \
   && python3 -m venv .venv \
-  && .venv/bin/pip install --no-cache-dir --disable-pip-version-check --progress-bar=off "torch==$TORCH_VERSION$suffix" \
-  && .venv/bin/pip install --no-cache-dir --disable-pip-version-check --progress-bar=off \
+  && .venv/bin/pip install --disable-pip-version-check --progress-bar=off "torch==$TORCH_VERSION$suffix" \
+  && .venv/bin/pip install --disable-pip-version-check --progress-bar=off \
     --no-deps --require-hashes -r requirements.lock
 # after the wheels, so that a change of ours installs nothing anew
 COPY trainer-py/src ./src
 RUN echo ../../../../src > .venv/lib/python3.11/site-packages/bora-trainer.pth \
   && .venv/bin/python -m compileall -q src
 
-FROM ${BASE}
+FROM ${BASE} AS runtime
 RUN apt-get update \
   && apt-get install -y --no-install-recommends ca-certificates python3 tini \
   && rm -rf /var/lib/apt/lists/* \
   && groupadd --gid 10001 bora && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin bora \
   && install -d -o 10001 -g 10001 /models /data /runs /cache
+
+FROM build AS sbom
+COPY --from=runtime /var/lib/dpkg/status /tmp/dpkg-status
+COPY docker/sbom.py /tmp/
+RUN python3 /tmp/sbom.py --name bora-trainer --dpkg-status /tmp/dpkg-status \
+    --site-packages .venv/lib/python3.11/site-packages > /tmp/sbom.cdx.json
+
+FROM runtime
 COPY --from=build /opt/bora /opt/bora
+COPY --from=sbom /tmp/sbom.cdx.json /usr/share/bora/
 # Only these are written to: runs and checkpoints, converted models, and what goes with the container.
 ENV HOME=/tmp BORA_CACHE=/cache NUMBA_CACHE_DIR=/tmp/numba PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
   PATH=/opt/bora/trainer-py/.venv/bin:/usr/bin:/bin

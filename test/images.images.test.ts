@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import {
   chmodSync,
   chownSync,
@@ -11,210 +10,230 @@ import {
   rmSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { execa, type ResultPromise } from "execa";
+import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { parse } from "yaml";
+import { z } from "zod";
 import { makeTinyData, resultsOf, run, short, writeExperiment } from "./fixtures/command-line.js";
+import {
+  buildah,
+  configOf,
+  environment,
+  hashesOf,
+  makeImages,
+  processWith,
+  whyNot,
+  type ImageName,
+} from "./fixtures/images.js";
 
-// Images are built and run without an engine: buildah, a base by debootstrap, chroot instead of namespaces. What an engine
-// would add, a root that cannot be written, is shown by hashes of the root before and after, and asked for in compose.yaml.
-
-const root = fileURLToPath(new URL("..", import.meta.url));
 const minutes = (n: number) => n * 60_000;
-const environment = { BUILDAH_ISOLATION: "chroot", STORAGE_DRIVER: "vfs" };
-const buildah = (...args: string[]) => execa("buildah", args, { env: environment, cwd: root });
-const missing = ["buildah", "debootstrap"].filter((tool) => !pathHas(tool));
-const certificates = "/etc/ssl/certs/ca-certificates.crt"; // this machine's, also where a proxy has one of its own
+const read = (file: string): string => readFileSync(fileURLToPath(new URL(`../${file}`, import.meta.url)), "utf8");
+const names = ["trainer", "orchestrator"] as const;
+const inTheWay = await whyNot();
 
-function pathHas(tool: string): boolean {
-  return (process.env["PATH"] ?? "").split(":").some((folder) => existsSync(join(folder, tool)));
-}
+const Component = z.looseObject({ "bom-ref": z.string(), type: z.string(), name: z.string(), version: z.string() });
+const Bill = z.looseObject({
+  bomFormat: z.literal("CycloneDX"),
+  specVersion: z.literal("1.5"),
+  version: z.literal(1),
+  metadata: z.object({ component: z.looseObject({ name: z.string(), type: z.literal("container") }) }),
+  components: z.array(Component.extend({ purl: z.string().regex(/^pkg:(npm|pypi|generic|deb\/debian)\/\S+@\S+$/) })),
+});
+const Lock = z.object({
+  packages: z.record(z.string(), z.looseObject({ version: z.string().optional(), dev: z.boolean().optional() })),
+});
 
-/** Debian 12 and on it this machine's Node: the two bases that the Dockerfiles name as arguments. */
-async function makeBases(folder: string): Promise<void> {
-  await execa("debootstrap", ["--variant=minbase", "bookworm", join(folder, "rootfs")]);
-  const plain = (await buildah("from", "scratch")).stdout;
-  await buildah("add", "-q", plain, join(folder, "rootfs"), "/");
-  await buildah("commit", "-q", plain, "localhost/bora-base");
-  const node = process.execPath;
-  const npm = dirname(dirname((await execa("readlink", ["-f", (await execa("which", ["npm"])).stdout])).stdout));
-  await buildah("copy", "-q", plain, node, "/usr/local/bin/node");
-  await buildah("copy", "-q", plain, join(dirname(dirname(node)), "include/node"), "/usr/local/include/node");
-  await buildah("copy", "-q", plain, npm, "/usr/local/lib/node_modules/npm");
-  const link = (name: string) => `ln -s ../lib/node_modules/npm/bin/${name}-cli.js /usr/local/bin/${name}`;
-  await buildah("run", plain, "--", "sh", "-c", `${link("npm")} && ${link("npx")}`);
-  await buildah("commit", "-q", plain, "localhost/bora-base-node");
-  await buildah("rm", plain);
-}
+/** Pinned versions of a requirements file by name. */
+const pinned = (file: string): [name: string, version: string][] =>
+  [...read(file).matchAll(/^([\w.-]+)==([^\s;]+)/gm)].map(([, name = "", version = ""]) => [name, version]);
 
-/** Builds with pip's and Node's own settings of this machine. */
-async function build(name: "trainer" | "orchestrator"): Promise<void> {
-  const wheels = process.env["PIP_FIND_LINKS"];
-  const local = wheels !== undefined && existsSync(wheels);
-  const args = {
-    trainer: [
-      ...["BASE=localhost/bora-base", "TORCH_VARIANT=cpu", "PIP_CERT=/host-ca.crt"],
-      ...(local ? ["PIP_FIND_LINKS=/wheels"] : []),
-    ],
-    orchestrator: ["BASE=localhost/bora-base-node", "NODE_EXTRA_CA_CERTS=/host-ca.crt"],
-  }[name].flatMap((arg) => ["--build-arg", arg]);
-  const mounts = [`${certificates}:/host-ca.crt:ro`, ...(local ? [`${wheels}:/wheels:ro`] : [])];
-  const at = ["-f", `docker/${name}.Dockerfile`, "-t", `localhost/bora-${name}`];
-  await buildah("bud", "-q", "--format", "docker", ...args, ...mounts.flatMap((one) => ["-v", one]), ...at, ".");
-}
+describe.skipIf(inTheWay !== "")(`the images${inTheWay === "" ? "" : ` (${inTheWay})`}`, () => {
+  let folder = "";
+  let entrypoint: string[] = []; // of the orchestrator
+  const containers: string[] = [];
+  const mounts = new Map<ImageName, { id: string; mount: string }>();
+  const running: { exitCode: number | null; kill(signal: NodeJS.Signals): boolean }[] = [];
+  const at = (...path: string[]) => join(folder, ...path);
+  const container = (name: ImageName) => mounts.get(name) ?? expect.unreachable(`no container of ${name}`);
+  const inRoot = (name: ImageName, ...path: string[]) => join(container(name).mount, ...path);
 
-interface Image {
-  Entrypoint: string[];
-  Cmd: string[];
-  User: string;
-  StopSignal: string;
-  Healthcheck?: { Test: string[] };
-}
-
-async function imageOf(name: string): Promise<Image> {
-  const { stdout } = await buildah("inspect", "--type", "image", `localhost/bora-${name}`);
-  return (JSON.parse(stdout) as { Docker: { config: Image } }).Docker.config;
-}
-
-/** Hashes of every file of a container's root, without what is mounted into it. */
-function hashesOf(folder: string): Map<string, string> {
-  const found = new Map<string, string>();
-  const mounted = new Set(["proc", "sys", "dev", "tmp", "runs", "data", "models", "cache", "run"]);
-  const visit = (path: string): void => {
-    for (const entry of readdirSync(join(folder, path), { withFileTypes: true })) {
-      const at = join(path, entry.name);
-      if (path === "" && mounted.has(entry.name)) continue;
-      if (entry.isDirectory()) visit(at);
-      else if (entry.isFile())
-        found.set(
-          at,
-          createHash("sha1")
-            .update(readFileSync(join(folder, at)))
-            .digest("hex"),
-        );
-    }
+  /** A folder of the container's user. */
+  const volume = (name: string): string => {
+    mkdirSync(at(name), { recursive: true });
+    chownSync(at(name), 10_001, 10_001);
+    return at(name);
   };
-  visit("");
-  return found;
-}
+  const runIn = (name: ImageName, volumes: Record<string, string>, command: readonly string[]) => {
+    const lent = Object.entries(volumes).flatMap(([inside, outside]) => ["-v", `${outside}:${inside}`]);
+    const started = execa("buildah", ["run", ...lent, container(name).id, "--", ...command], {
+      ...{ env: environment, reject: false, all: true },
+    });
+    running.push(started);
+    return started;
+  };
+  const bora = (volumes: Record<string, string>, ...args: string[]) =>
+    runIn("orchestrator", volumes, [...entrypoint, ...args]);
+  const controlled = () => ({
+    ...{ "/runs": volume("out"), "/data": at("data"), "/tmp": volume("controller-tmp") },
+    "/run/secrets": at("certs", "cluster"),
+  });
 
-describe.skipIf(missing.length > 0)(
-  `the images (needs buildah and debootstrap; missing: ${missing.join(", ")})`,
-  () => {
-    let folder = "";
-    const containers: string[] = [];
-    let trainer: ResultPromise | null = null;
-    let worker = 0; // pid
-    const at = (...path: string[]) => join(folder, ...path);
-
-    /** A folder of the container's user. */
-    const volume = (name: string): string => {
-      mkdirSync(at(name), { recursive: true });
-      chownSync(at(name), 10_001, 10_001);
-      return at(name);
+  /** The trainer as its image says, once it is ready. */
+  const startTrainer = async () => {
+    const { Entrypoint, Cmd, Healthcheck } = await configOf("trainer");
+    const volumes = {
+      ...{ "/runs": volume("runs"), "/data": at("data"), "/models": at("data"), "/cache": volume("cache") },
+      ...{ "/tmp": volume("trainer-tmp"), "/run/secrets": at("certs", "cluster") },
     };
-    const from = async (name: string): Promise<{ id: string; mount: string }> => {
+    const ready = at("trainer-tmp", "ready.json");
+    rmSync(ready, { force: true });
+    const ended = runIn("trainer", volumes, [...Entrypoint, ...Cmd]);
+    while (!existsSync(ready)) {
+      const early = await Promise.race([ended, delay(200, null)]);
+      if (early !== null) expect.unreachable(`the trainer ended: ${String(early.all)}`);
+    }
+    const { pid } = z.object({ pid: z.number() }).parse(JSON.parse(readFileSync(ready, "utf8")));
+    return { ended, pid, health: () => runIn("trainer", volumes, Healthcheck?.Test.slice(1) ?? []) };
+  };
+
+  /** Until the sweep, which prints lines of JSON, has trained for a while. */
+  const untilItTrains = async (sweep: ReturnType<typeof runIn>): Promise<void> => {
+    let seen = 0;
+    for await (const line of sweep) if (String(line).includes('"evaluated"') && (seen += 1) > 2) return;
+    expect.unreachable(`the sweep ended: ${String((await sweep).all)}`);
+  };
+
+  beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), "bora-images-"));
+    chmodSync(folder, 0o755);
+    if (process.env["BORA_IMAGES_BUILT"] === undefined) await makeImages(folder);
+    for (const name of names) {
       const id = (await buildah("from", "--pull-never", `localhost/bora-${name}`)).stdout;
       containers.push(id);
-      return { id, mount: (await buildah("mount", id)).stdout };
-    };
-    const runIn = (id: string, volumes: Record<string, string>, command: readonly string[]) =>
-      execa(
-        "buildah",
-        [
-          "run",
-          ...Object.entries(volumes).flatMap(([inside, outside]) => ["-v", `${outside}:${inside}`]),
-          ...[id, "--", ...command],
-        ],
-        { env: environment, reject: false, all: true },
-      );
+      mounts.set(name, { id, mount: (await buildah("mount", id)).stdout });
+    }
+    cpSync(await makeTinyData(), volume("data"), { recursive: true });
+    await execa("chmod", ["-R", "a+rX", at("data")]);
+    entrypoint = (await configOf("orchestrator")).Entrypoint;
+    const made = await bora({ "/certs": volume("certs") }, "certs", "--to", "/certs/cluster");
+    expect(made.all).toContain("trainers.yaml");
+  }, minutes(40));
 
-    beforeAll(async () => {
-      folder = mkdtempSync(join(tmpdir(), "bora-images-"));
-      chmodSync(folder, 0o755);
-      if (process.env["BORA_IMAGES_BUILT"] === undefined) {
-        await makeBases(folder);
-        await build("trainer");
-        await build("orchestrator");
-      }
-      const tiny = await makeTinyData();
-      cpSync(tiny, volume("data"), { recursive: true });
-      await execa("chmod", ["-R", "a+rX", at("data")]);
-      const { stdout } = await buildah("images", "--format", "{{.Name}} {{.Size}}");
-      console.log(stdout);
-    }, minutes(40));
+  afterAll(async () => {
+    for (const one of running) if (one.exitCode === null) one.kill("SIGKILL");
+    for (const id of containers) await buildah("rm", id);
+    rmSync(folder, { recursive: true, force: true });
+  }, minutes(5));
 
-    afterAll(async () => {
-      if (worker > 0 && trainer?.exitCode === null) process.kill(worker, "SIGKILL");
-      for (const id of containers) await buildah("rm", id);
-      rmSync(folder, { recursive: true, force: true });
-    }, minutes(5));
+  it("run as nobody in particular, through an init, end on SIGTERM, and say how they are", async () => {
+    for (const name of names) {
+      const image = await configOf(name);
+      expect([image.User, image.StopSignal, image.Entrypoint[0]]).toEqual(["10001:10001", "SIGTERM", "tini"]);
+    }
+    const { Healthcheck, Volumes } = await configOf("trainer");
+    expect(Healthcheck?.Test).toContain("bora_trainer.healthcheck");
+    expect(Object.keys(Volumes).sort()).toEqual(["/cache", "/data", "/models", "/runs"]);
+    expect(Object.keys((await configOf("orchestrator")).Volumes).sort()).toEqual(["/data", "/runs"]);
+  });
 
-    it("run as nobody in particular, end on SIGTERM, and say how they are", async () => {
-      for (const name of ["trainer", "orchestrator"] as const) {
-        const image = await imageOf(name);
-        expect([image.User, image.StopSignal, image.Entrypoint[0]]).toEqual(["10001:10001", "SIGTERM", "tini"]);
-      }
-      expect((await imageOf("trainer")).Healthcheck?.Test).toContain("bora_trainer.healthcheck");
-    });
+  it("hold what production needs alone", () => {
+    const { packages } = Lock.parse(JSON.parse(read("package-lock.json")));
+    const developers = Object.entries(packages).flatMap(([path, { dev }]) => (dev === true ? [path] : []));
+    expect(developers).toEqual(expect.arrayContaining(["node_modules/vitest", "node_modules/typescript"]));
+    expect(developers.filter((path) => existsSync(inRoot("orchestrator", "opt/bora", path)))).toEqual([]);
+    const site = inRoot("trainer", "opt/bora/trainer-py/.venv/lib/python3.11/site-packages");
+    expect(existsSync(join(site, "torch"))).toBe(true);
+    expect(["pytest", "ruff", "pyright", "grpc_tools"].filter((name) => existsSync(join(site, name)))).toEqual([]);
+  });
 
-    it(
-      "train a sweep between two containers over TLS, and leave their roots as they were",
-      async () => {
-        const [controller, machine] = [await from("orchestrator"), await from("trainer")];
-        const before = [hashesOf(controller.mount), hashesOf(machine.mount)];
-        const bora = (await imageOf("orchestrator")).Entrypoint;
-        const outside = { "/runs": volume("out"), "/data": at("data"), "/tmp": volume("controller-tmp") };
-        const making = { ...outside, "/certs": volume("certs") };
-        const made = await runIn(controller.id, making, [...bora, "certs", "--to", "/certs/cluster"]);
-        expect(made.all).toContain("trainers.yaml");
-
-        const secrets = at("certs", "cluster");
-        const { Entrypoint, Cmd, Healthcheck } = await imageOf("trainer");
-        const inside = {
-          "/runs": volume("runs"),
-          "/data": at("data"),
-          "/models": at("data"),
-          "/cache": volume("cache"),
-        };
-        const mounts = { ...inside, "/tmp": volume("trainer-tmp"), "/run/secrets": secrets };
-        trainer = runIn(machine.id, mounts, [...Entrypoint, ...Cmd]);
-        const ready = at("trainer-tmp", "ready.json");
-        while (!existsSync(ready)) {
-          const ended = await Promise.race([trainer, delay(200, null)]);
-          if (ended !== null) expect.unreachable(`the trainer ended: ${String(ended.all)}`);
-        }
-        const health = await runIn(machine.id, mounts, Healthcheck?.Test.slice(1) ?? []);
-        expect(health.all).toBe("SERVING");
-        worker = (JSON.parse(readFileSync(ready, "utf8")) as { pid: number }).pid;
-        expect(readFileSync(`/proc/${worker}/status`, "utf8")).toMatch(/^Uid:\t10001\t10001\t10001\t10001$/m);
-
-        const train = { ...short, maxSteps: 12 };
-        const model = { source: "path", path: "/models/model", dtype: "float32" };
-        const spec = writeExperiment("/data", "tiny", { train, model }, at("data"));
-        const controlled = { ...outside, "/run/secrets": secrets };
-        const sweep = await runIn(controller.id, controlled, [...bora, "sweep", "--spec", spec, "--out", "/runs"]);
-        expect(sweep.all).toContain("exit 0");
-        const local = await run(
-          "sweep",
-          "--spec",
-          writeExperiment(at("data"), "tiny", { train }),
-          "--out",
-          at("local"),
-        );
-        expect(local.exitCode).toBe(0);
-        const ids = [at("out"), at("local")].map(
-          (out) => readdirSync(out).find((name) => name.startsWith("tiny-")) ?? "",
-        );
-        expect(resultsOf(at("out"), ids[0] ?? "").trials).toEqual(resultsOf(at("local"), ids[1] ?? "").trials);
-
-        process.kill(worker, "SIGTERM");
-        expect((await trainer).exitCode).toBe(0);
-        expect([hashesOf(controller.mount), hashesOf(machine.mount)]).toEqual(before);
-      },
-      minutes(10),
+  it("list what is in them, in the versions of the locks", () => {
+    const bills = Object.fromEntries(
+      names.map((name) => [
+        name,
+        Bill.parse(JSON.parse(readFileSync(inRoot(name, "usr/share/bora/sbom.cdx.json"), "utf8"))),
+      ]),
     );
-  },
-);
+    const listed = (name: ImageName, kind: string): [string, string][] =>
+      (bills[name]?.components ?? [])
+        .filter(({ purl }) => purl.startsWith(`pkg:${kind}/`))
+        .map((one) => [one.name, one.version]);
+    for (const name of names) {
+      const refs = (bills[name]?.components ?? []).map((one) => one["bom-ref"]);
+      expect(new Set(refs).size).toBe(refs.length);
+      expect(listed(name, "deb/debian").map(([deb]) => deb)).toEqual(expect.arrayContaining(["libc6", "tini"]));
+    }
+    expect(listed("trainer", "pypi")).toEqual(expect.arrayContaining(pinned("trainer-py/requirements.lock")));
+    const torch = listed("trainer", "pypi").find(([name]) => name === "torch")?.[1];
+    expect(read("docker/trainer.Dockerfile")).toContain(`ARG TORCH_VERSION=${torch?.split("+")[0] ?? ""}\n`);
+    const locked = Object.entries(Lock.parse(JSON.parse(read("package-lock.json"))).packages).map(
+      ([path, { version }]) => `${path.split("node_modules/").at(-1) ?? ""}@${version ?? ""}`,
+    );
+    const npm = listed("orchestrator", "npm").filter(([name]) => !name.startsWith("@bora/"));
+    expect(npm.map(([name]) => name)).toEqual(expect.arrayContaining(["fastify", "better-sqlite3", "zeromq"]));
+    expect(npm.map(([name]) => name)).not.toEqual(expect.arrayContaining(["vitest"]));
+    expect(npm.map(([name, version]) => `${name}@${version}`).filter((one) => !locked.includes(one))).toEqual([]);
+  });
+
+  it(
+    "train a sweep between two containers over TLS, and leave their roots as they were",
+    async () => {
+      const before = names.map((name) => hashesOf(container(name).mount));
+      const trainer = await startTrainer();
+      expect((await trainer.health()).all).toBe("SERVING");
+      expect(readFileSync(`/proc/${trainer.pid}/status`, "utf8")).toMatch(/^Uid:\t10001\t10001\t10001\t10001$/m);
+
+      const train = { ...short, maxSteps: 12 };
+      const model = { source: "path", path: "/models/model", dtype: "float32" };
+      const spec = writeExperiment("/data", "tiny", { train, model }, at("data"));
+      const sweep = await bora(controlled(), "sweep", "--spec", spec, "--out", "/runs");
+      expect(sweep.all).toContain("exit 0");
+      const here = writeExperiment(at("data"), "tiny", { train });
+      expect((await run("sweep", "--spec", here, "--out", at("local"))).exitCode).toBe(0);
+      const [ours, theirs] = [at("local"), at("out")].map((out) => {
+        const id = readdirSync(out).find((name) => name.startsWith("tiny-")) ?? "";
+        return resultsOf(out, id).trials;
+      });
+      expect(theirs).toEqual(ours);
+
+      process.kill(processWith("tini", "bora_trainer"), "SIGTERM");
+      expect((await trainer.ended).exitCode).toBe(0);
+      expect(names.map((name) => hashesOf(container(name).mount))).toEqual(before);
+    },
+    minutes(10),
+  );
+
+  it(
+    "end on SIGTERM in the middle of a sweep, at a checkpoint, within the time that compose gives them",
+    async () => {
+      const graceMs = (service: string): number => {
+        const { services } = z
+          .object({ services: z.record(z.string(), z.looseObject({ stop_grace_period: z.string().optional() })) })
+          .parse(parse(read("docker/compose.yaml"), { merge: true }));
+        return minutes(Number(/^(\d+)m$/.exec(services[service]?.stop_grace_period ?? "")?.[1]));
+      };
+      const trainer = await startTrainer();
+      const train = { ...short, maxSteps: 100_000, patience: 100_000 };
+      const model = { source: "path", path: "/models/model", dtype: "float32" };
+      const spec = writeExperiment("/data", "long", { train, model }, at("data"));
+      const sweep = bora(controlled(), "sweep", "--spec", spec, "--out", "/runs", "--json");
+      await untilItTrains(sweep);
+      expect(readFileSync(`/proc/${processWith("tini", "node", "sweep")}/status`, "utf8")).toMatch(/^Uid:\t10001\t/m);
+
+      const stop = async (init: number, ended: ReturnType<typeof runIn>, within: number) => {
+        const late = delay(within, null, { ref: false });
+        process.kill(init, "SIGTERM");
+        return (await Promise.race([ended, late]))?.exitCode;
+      };
+      expect(await stop(processWith("tini", "bora_trainer"), trainer.ended, graceMs("trainer"))).toBe(0);
+      const saved = readdirSync(at("runs"), { recursive: true, encoding: "utf8" }).filter((file) =>
+        /checkpoints\/step-\d+\/files\.json$/.test(file),
+      );
+      expect(saved.length).toBeGreaterThan(0);
+      expect(await stop(processWith("tini", "node", "sweep"), sweep, graceMs("bora"))).toBe(130);
+    },
+    minutes(10),
+  );
+});

@@ -1,5 +1,8 @@
-import { readFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { execa } from "execa";
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
 import { exitOf, linesOf, npmVerdict, pipVerdict, type Verdict } from "./tools/audit-reports.js";
@@ -36,6 +39,32 @@ describe("the locks", () => {
     expect(blocks.filter((block) => !one.test(block))).toEqual([]);
     expect(text).not.toMatch(/https?:|--(extra-)?index-url|--find-links|--trusted-host/);
   });
+});
+
+it("a bill of materials lists what dpkg and npm have installed, and nothing that is gone", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "bora-bill-"));
+  const put = (file: string, value: unknown) => {
+    mkdirSync(dirname(join(folder, file)), { recursive: true });
+    writeFileSync(join(folder, file), typeof value === "string" ? value : JSON.stringify(value));
+  };
+  const debian = (name: string, state: string) =>
+    `Package: ${name}\nStatus: ${state}\nArchitecture: amd64\nVersion: 1:2.0+b~1\nDescription: it\n Status: no field\n`;
+  put("status", `${debian("tini", "install ok installed")}\n${debian("gone", "deinstall ok config-files")}`);
+  const integrity = `sha512-${Buffer.alloc(64, 1).toString("base64")}`;
+  const record = { "node_modules/@a/b": { version: "1.2.3", integrity }, "node_modules/@bora/sdk": { link: true } };
+  put("node_modules/.package-lock.json", { packages: record });
+  put("node_modules/@a/b/package.json", { version: "1.2.3" });
+  const options = ["--name", "image", "--dpkg-status", join(folder, "status"), "--npm", folder];
+  const bill = () => execa("python3", [fileURLToPath(new URL("../docker/sbom.py", import.meta.url)), ...options]);
+  expect(JSON.parse((await bill()).stdout)).toMatchObject({
+    components: [
+      { purl: "pkg:deb/debian/tini@1%3A2.0%2Bb~1?arch=amd64&distro=debian-12", version: "1:2.0+b~1" },
+      { purl: "pkg:npm/%40a/b@1.2.3", name: "@a/b", hashes: [{ alg: "SHA-512", content: "01".repeat(64) }] },
+    ],
+  });
+  put("node_modules/@a/b/package.json", { version: "1.2.4" });
+  await expect(bill()).rejects.toThrow(/is 1\.2\.4; npm's record says 1\.2\.3/);
+  rmSync(folder, { recursive: true });
 });
 
 describe("what an audit says", () => {
