@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { isIP } from "node:net";
 import { dirname, resolve } from "node:path";
-import { BoraError, type TransportTls } from "@bora/contracts";
+import { BoraError, parseWith, type TransportTls } from "@bora/contracts";
 import { parse } from "yaml";
 import { z } from "zod";
 
@@ -85,7 +85,7 @@ function parseFile(path: string, content: string): z.output<typeof TrainersFile>
       cause,
     });
   }
-  const found = TrainersFile.safeParse(value);
+  const found = parseWith(TrainersFile, value);
   if (found.success) return found.data;
   throw new BoraError("spec_invalid", `${path}: ${z.prettifyError(found.error)}`, { hint: "see docs/trainers.md" });
 }

@@ -1,6 +1,6 @@
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { BoraError, SweepResults, type DocumentRow } from "@bora/contracts";
+import { BoraError, parseWith, SweepResults, type DocumentRow } from "@bora/contracts";
 import { readDocuments } from "@bora/report";
 import { foldSweep, type SweepState } from "@bora/scheduler";
 import { openStore } from "@bora/store";
@@ -51,7 +51,7 @@ async function strictResults(folder: string): Promise<SweepResults | null> {
         hint: "use the version of BoRA that wrote it, or run the experiment's command again here: nothing is trained twice",
       },
     );
-  const parsed = SweepResults.safeParse(value);
+  const parsed = parseWith(SweepResults, value);
   if (!parsed.success)
     throw corrupt(file, z.prettifyError(parsed.error).split("\n").slice(0, 2).join(" "), parsed.error);
   return parsed.data;
