@@ -1,8 +1,8 @@
-import type { BreakerCount, RunRecord, SweepState, TrialRecord } from "./sweep-state.js";
+import { byId, type BreakerCount, type RunRecord, type SweepState, type TrialRecord } from "./sweep-state.js";
 
 export const withRun = (state: SweepState, run: RunRecord): SweepState => ({
   ...state,
-  runs: { ...state.runs, [run.runId]: run },
+  runs: byId(state.runs, { [run.runId]: run }),
 });
 
 /** Edits the named trials; the state stays the same object when no trial changed. */
@@ -11,14 +11,14 @@ export function withTrials(
   trialIds: readonly string[],
   edit: (trial: TrialRecord) => TrialRecord,
 ): SweepState {
-  const changed: Record<string, TrialRecord> = {};
+  const changed = new Map<string, TrialRecord>();
   for (const id of trialIds) {
     const trial = state.trials[id];
     if (trial === undefined) continue;
     const next = edit(trial);
-    if (next !== trial) changed[id] = next;
+    if (next !== trial) changed.set(id, next);
   }
-  return Object.keys(changed).length === 0 ? state : { ...state, trials: { ...state.trials, ...changed } };
+  return changed.size === 0 ? state : { ...state, trials: byId(state.trials, Object.fromEntries(changed)) };
 }
 
 /** Counts trials that ended, for the breaker; "" = without failure. */
