@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { rename, rm, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
-import { BoraError, parseExperiment } from "@bora/contracts";
+import { BoraError, parseExperiment, parseWith } from "@bora/contracts";
 import type { Lab } from "@bora/sdk";
 import { controllerApi, SweepCommand } from "@bora/sdk/controller";
 import Fastify, { type FastifyInstance, type FastifyReply } from "fastify";
@@ -22,10 +22,10 @@ export interface ServeOptions {
   planningWaitMs?: number; // how long POST sweeps waits for a plan before it says "ask again"
 }
 
-function refuse(reply: FastifyReply, thrown: unknown): FastifyReply {
+function refuse(reply: FastifyReply, thrown: unknown, as?: number): FastifyReply {
   const { status, error } = httpStatus(thrown);
   const { code, message, hint } = error;
-  return reply.code(status).send({ error: { code, message, hint } });
+  return reply.code(as ?? status).send({ error: { code, message, hint } });
 }
 
 const json = (reply: FastifyReply, value: unknown): FastifyReply =>
@@ -63,7 +63,7 @@ function addRoutes(app: FastifyInstance, lab: Lab, streams: Set<Promise<void>>, 
     return reply.type("text/event-stream").header("cache-control", "no-store").send(stream);
   });
   app.post<SweepParams>(route(commands), async (request, reply) => {
-    const command = SweepCommand.safeParse(request.body);
+    const command = parseWith(SweepCommand, request.body);
     if (!command.success) throw new BoraError("usage", command.error.message, { hint: "see docs/protocol.md" });
     await (await lab.follow(request.params.sweepId)).send(command.data);
     return json(reply, {});
@@ -91,7 +91,10 @@ async function unpublish(dir: string, file: controllerApi.ControllerFile): Promi
 export async function serveController(lab: Lab, options: ServeOptions): Promise<ControllerServer> {
   const token = randomBytes(32).toString("base64url");
   const streams = new Set<Promise<void>>();
-  const app = Fastify({ bodyLimit: 2 ** 20, forceCloseConnections: true });
+  const app = Fastify({
+    ...{ bodyLimit: 2 ** 20, forceCloseConnections: true },
+    frameworkErrors: (error, _request, reply) => refuse(reply, error), // an address that is none
+  });
   app.addHook("onRequest", async (request, reply) => {
     const address = app.server.address();
     const port = typeof address === "object" && address !== null ? address.port : 0;
@@ -101,6 +104,15 @@ export async function serveController(lab: Lab, options: ServeOptions): Promise<
         .send({ error: { code: "unauthenticated", message: "unknown Host", hint: "use controller.json's url" } });
     checkToken(request.headers.authorization, token);
   });
+  app.setNotFoundHandler((request, reply) =>
+    refuse(
+      reply,
+      new BoraError("usage", `there is no ${request.method} ${request.url.slice(0, 200)}`, {
+        hint: "see docs/protocol.md",
+      }),
+      404,
+    ),
+  );
   app.setErrorHandler((error, _request, reply) => refuse(reply, error));
   addLabRoutes(app, lab);
   addRoutes(app, lab, streams, options.planningWaitMs ?? 20_000);

@@ -6,9 +6,9 @@ import type { Lab, SweepCommand } from "@bora/sdk";
 import type { SweepLog, TrainerLook } from "@bora/sdk/controller";
 import fastifyStatic from "@fastify/static";
 import Fastify, { type FastifyInstance, type FastifyReply } from "fastify";
-import { z } from "zod";
 import { httpStatus, listenOn } from "../http-errors.js";
-import { pagePaths, type Figures } from "./page-api.js";
+import { pageOpenApi } from "../open-api.js";
+import { Login, pagePaths, type Figures } from "./page-api.js";
 import { addGuard, cookieName, cookieOf, Forbidden, portOf } from "./page-guard.js";
 import { addRoutes, json, parsed } from "./routes.js";
 import { Sessions, TooManyLogins } from "./sessions.js";
@@ -42,7 +42,6 @@ export interface PageServer extends AsyncDisposable {
 
 const loopback: ReadonlySet<string> = new Set(["127.0.0.1", "localhost", "::1"]);
 const built = fileURLToPath(new URL("../page", import.meta.url));
-const Login = z.strictObject({ token: z.string().max(200) });
 
 function refuse(reply: FastifyReply, thrown: unknown): FastifyReply {
   const { status, error } = httpStatus(thrown);
@@ -63,6 +62,7 @@ function addSessionRoutes(app: FastifyInstance, sessions: Sessions, { dir }: Pag
     sessions.end(cookieOf(request, portOf(app)) ?? "");
     return json(reply.header("set-cookie", cookie("", "; Max-Age=0")), {});
   });
+  app.get(pagePaths.openApi, async (_request, reply) => json(reply, pageOpenApi()));
   app.get(pagePaths.session, async (request, reply) => {
     const session = sessions.find(cookieOf(request, portOf(app)));
     return json(reply, { csrf: session?.csrf ?? "", folder: dir });
@@ -100,7 +100,10 @@ export async function servePage(parts: PageParts): Promise<PageServer> {
         hint: "leave --host out, and reach the page from elsewhere through a tunnel: ssh -L",
       },
     );
-  const app = Fastify({ bodyLimit: 2 ** 20, forceCloseConnections: true });
+  const app = Fastify({
+    ...{ bodyLimit: 2 ** 20, forceCloseConnections: true },
+    frameworkErrors: (error, _request, reply) => refuse(reply, error), // an address that is none
+  });
   app.removeContentTypeParser("text/plain"); // what a foreign form could send without asking
   const sessions = new Sessions(parts.now);
   const library = new SweepLibrary(parts);
