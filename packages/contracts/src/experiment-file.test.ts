@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { BoraError } from "./errors.js";
-import { parseExperiment, readExperiment } from "./experiment-file.js";
+import { overrideExperiment, parseExperiment, readExperiment } from "./experiment-file.js";
 import { Inspected } from "./inspected.js";
 import { adapterFolders, runBase } from "./to-proto.js";
 
@@ -180,5 +180,49 @@ describe("experiment file", () => {
 
   it.each(["x", "=1", "a.=1", "__proto__.x=1", "name.x=1"])("refuses --set %s", async (assignment) => {
     expect(await refused(minimal, { set: [assignment] })).toMatchObject({ code: "usage" });
+  });
+});
+
+describe("what nobody writes by accident", () => {
+  const tiny = {
+    ...{ name: "tiny", model: { source: "path", path: "m" }, data: { source: "shakespeare" } },
+    ...{ adapter: { targets: ["q"] }, prior: { taus: [0] } },
+  };
+  const refusal = async (act: () => unknown): Promise<unknown> => {
+    try {
+      await act();
+      return null;
+    } catch (thrown) {
+      return thrown instanceof BoraError ? thrown.code : thrown;
+    }
+  };
+  const written = async (text: string): Promise<string> => {
+    const file = join(await mkdtemp(join(tmpdir(), "bora-")), "experiment.yaml");
+    await writeFile(file, text);
+    return file;
+  };
+
+  it.each(["name: &loop { again: *loop }\n", "&loop [*loop]\n", "prior: &p { taus: [*p] }\nname: *p\n"])(
+    "refuses a value that holds itself: %j",
+    async (text) => {
+      expect(await refusal(async () => readExperiment(await written(text)))).toBe("spec_invalid");
+    },
+  );
+
+  it("refuses --set with a value that is no YAML", async () => {
+    expect(await refusal(() => overrideExperiment(tiny, { set: ["name=[ "] }))).toBe("usage");
+  });
+
+  it.each([
+    { train: { maxSteps: 2 ** 32 } },
+    { data: { source: "shakespeare", minCharacters: 2 ** 53 - 1 } },
+    { adapter: { targets: ["half a pair \ud800"] } },
+    { adapter: { targets: { length: { valueOf: 1, toString: 1 } } } },
+  ])("refuses what the wire cannot hold, or no schema can look at: %j", async (changes) => {
+    expect(await refusal(() => parseExperiment({ ...tiny, ...changes }))).toBe("spec_invalid");
+  });
+
+  it("cuts a long value short in its message", () => {
+    expect(() => parseExperiment({ ...tiny, name: "x".repeat(1_000_000) })).toThrow(/^name is "x{199}… \(1000002 char/);
   });
 });

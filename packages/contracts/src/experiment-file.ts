@@ -4,6 +4,7 @@ import { parse as parseYaml } from "yaml";
 import { z } from "zod";
 import { BoraError } from "./errors.js";
 import { Experiment, type ExperimentSpec } from "./experiment.js";
+import { parseWith } from "./parse-with.js";
 import { formatTau, parseTau } from "./tau.js";
 
 /** What the command line lays over the file: taus, and `--set train.maxSteps=20` assignments in order. */
@@ -15,7 +16,22 @@ export interface ExperimentOverrides {
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
-const show = (value: unknown): string => (value === undefined ? "nothing" : (JSON.stringify(value) ?? String(value)));
+const shownCharacters = 200;
+
+/** A value in an error's message: cut short, and whatever it is, for YAML's aliases can make one that holds itself. */
+function show(value: unknown): string {
+  if (value === undefined) return "nothing";
+  const text = textOf(value);
+  return text.length > shownCharacters ? `${text.slice(0, shownCharacters)}… (${text.length} characters)` : text;
+}
+
+function textOf(value: unknown): string {
+  try {
+    return JSON.stringify(value) ?? String(value);
+  } catch {
+    return "a value that holds itself or is nested too deeply";
+  }
+}
 
 function valueAt(root: unknown, path: readonly PropertyKey[]): unknown {
   return path.reduce<unknown>(
@@ -35,7 +51,7 @@ function explain(input: unknown, issue: z.core.$ZodIssue): string {
  * `folder`; without one they stay as they are. Throws spec_invalid naming path, value and what was expected.
  */
 export function parseExperiment(input: unknown, folder?: string): ExperimentSpec {
-  const parsed = Experiment.safeParse(input);
+  const parsed = parseWith(Experiment, input);
   if (parsed.success) {
     const spec = checkTogether(parsed.data);
     return folder === undefined ? spec : anchor(spec, folder);
@@ -101,7 +117,19 @@ function assign(root: Record<string, unknown>, assignment: string): void {
       throw new BoraError("usage", `--set ${assignment}: ${key} holds no fields`, { hint: "see docs/experiment.md" });
     node = next;
   }
-  node[last] = parseYaml(assignment.slice(at + 1));
+  node[last] = assignedValue(assignment, at);
+}
+
+function assignedValue(assignment: string, at: number): unknown {
+  try {
+    return parseYaml(assignment.slice(at + 1));
+  } catch (cause) {
+    const why = cause instanceof Error ? (cause.message.split("\n")[0] ?? "") : String(cause);
+    throw new BoraError("usage", `--set ${assignment}: the value is not YAML: ${why}`, {
+      hint: "put a text with special characters in quotes, twice where a shell reads it: --set 'name=\"a: b\"'",
+      cause,
+    });
+  }
 }
 
 /** Lays the command line's values over what a file held; validation comes after, on the whole. */

@@ -1,8 +1,13 @@
 import { z } from "zod";
 import { tauSchema } from "./tau.js";
 
-const count = z.int().min(1);
-const name = z.string().min(1);
+const most = 0xffffffff; // what the wire holds: a number beyond it would fail on its way to the trainer
+const count = z.int().min(1).max(most);
+const countFromZero = z.int().min(0).max(most);
+const name = z
+  .string()
+  .min(1)
+  .refine((text) => !/\p{Surrogate}/u.test(text), { message: "half a surrogate pair: no text in any encoding" });
 
 const Dtype = z
   .enum(["auto", "float32", "bfloat16"])
@@ -34,7 +39,7 @@ export const TaskSelectionSpec = z
     top: count.optional().describe("the N tasks with the most documents"),
     names: z.array(name).min(1).optional(),
     all: z.literal(true).optional(),
-    minDocuments: z.int().min(0).default(0).describe("tasks with fewer documents are left out (names: refused)"),
+    minDocuments: countFromZero.default(0).describe("tasks with fewer documents are left out (names: refused)"),
     trainDocuments: z.array(count).min(1).optional().describe("training documents to keep, by rank"),
     sizes: z
       .array(z.union([count, z.literal("all")]))
@@ -53,7 +58,7 @@ export const SplitSpec = z.strictObject({
     .enum(["seed", "date", "none"])
     .default("seed")
     .describe("date: oldest documents train, newest test; none: every document is test, for evaluate.adapters alone"),
-  seed: z.int().min(0).max(0xffffffff).default(0),
+  seed: countFromZero.default(0),
   fractions: z
     .tuple([z.number().gt(0), z.number().gt(0), z.number().gt(0)])
     .refine((parts) => Math.abs(parts[0] + parts[1] + parts[2] - 1) < 1e-9, { message: "fractions must sum to 1" })
@@ -64,7 +69,7 @@ export const SplitSpec = z.strictObject({
 const dataFields = {
   tasks: TaskSelectionSpec.default({ all: true, minDocuments: 0 }),
   split: SplitSpec.prefault({}),
-  maxTokens: z.int().min(2).default(256).describe("documents are cut to this many tokens; the plan says how many were"),
+  maxTokens: count.min(2).default(256).describe("documents are cut to this many tokens; the plan says how many were"),
 };
 
 export const ColumnsSpec = z
@@ -86,7 +91,7 @@ const path = name.describe("relative to this file");
 export const DataSpec = z.discriminatedUnion("source", [
   z.strictObject({
     source: z.literal("shakespeare"),
-    minCharacters: z.int().min(0).default(80).describe("shorter speeches are left out"),
+    minCharacters: countFromZero.default(80).describe("shorter speeches are left out"),
     ...dataFields,
   }),
   z.strictObject({ source: z.literal("csv"), path, columns: ColumnsSpec, ...dataFields }),
@@ -100,7 +105,7 @@ export const AdapterSpec = z.strictObject({
   rank: count.max(1024).default(16),
   alpha: z.number().gt(0).default(16),
   targets: z.array(name).min(1).describe("module names, as PEFT's target_modules"),
-  layers: z.array(z.int().min(0)).min(1).optional().describe("decoder layers to adapt; all when left out"),
+  layers: z.array(countFromZero).min(1).optional().describe("decoder layers to adapt; all when left out"),
 });
 
 export const PriorSpec = z.strictObject({
@@ -131,9 +136,9 @@ export const TrainSpec = z
     sampler: z.enum(["groups", "documents", "uniform"]).default("groups"),
     tokensPerTask: count.default(256).describe("training tokens a step and task"),
     documentsPerTask: count.optional().describe("of the sampler documents"),
-    validationDocuments: z.int().min(0).default(0).describe("a task, while training; 0 = all"),
+    validationDocuments: countFromZero.default(0).describe("a task, while training; 0 = all"),
     learningRate: z.number().gt(0).default(1e-3).describe("the same for every tau"),
-    warmupSteps: z.int().min(0).default(0),
+    warmupSteps: countFromZero.default(0),
     decay: z.enum(["constant", "linear", "cosine"]).default("constant"),
     betas: z.tuple([z.number().min(0).lt(1), z.number().min(0).lt(1)]).default([0.9, 0.999]),
     epsilon: z.number().gt(0).default(1e-12),
@@ -141,7 +146,7 @@ export const TrainSpec = z
       .enum(["trial", "task"])
       .default("trial")
       .describe("task: each task keeps its own best step, its start included; only at tau 0 or with prior.mean.fixed"),
-    seeds: z.array(z.int().min(0).max(0xffffffff)).min(1).default([0]),
+    seeds: z.array(countFromZero).min(1).default([0]),
   })
   .refine((t) => (t.checkpointEvery ?? t.evaluateEvery) % t.evaluateEvery === 0, {
     path: ["checkpointEvery"],

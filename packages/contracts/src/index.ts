@@ -26,6 +26,7 @@ export {
   type ModelDifference,
   type ModelLevel,
 } from "./adaptation.js";
+export { parseWith } from "./parse-with.js";
 export { contentHash } from "./canonical.js";
 export { Inspected, inspectedFromProto } from "./inspected.js";
 export {

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { BoraError, parseExperiment, type ExperimentSpec } from "@bora/contracts";
+import { BoraError, parseExperiment, parseWith, type ExperimentSpec } from "@bora/contracts";
 import type { Lab, LabWork } from "@bora/sdk";
 import { controllerApi, SweepCommand } from "@bora/sdk/controller";
 import type { FastifyInstance, FastifyReply } from "fastify";
@@ -79,7 +79,7 @@ export function addControllerRoutes(
     return reply.type("text/event-stream").header("cache-control", "no-store").send(stream);
   });
   app.post<SweepParams>(route(commands), async (request, reply) => {
-    const command = SweepCommand.safeParse(request.body);
+    const command = parseWith(SweepCommand, request.body);
     if (!command.success) throw new BoraError("usage", command.error.message, { hint: "see docs/protocol.md" });
     await lab.send(request.params.sweepId, command.data);
     return json(reply, {});

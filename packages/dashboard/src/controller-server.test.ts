@@ -199,6 +199,9 @@ describe("commands", () => {
     expect((await post(`/v1/sweeps/${sweepId}/commands`, '{"verb":"explode"}')).status).toBe(400);
     expect((await post("/v1/sweeps", '{"name":"x"}')).status).toBe(400);
     expect((await post("/v1/sweeps", "{")).status).toBe(400);
+    const unreadable = '{"sources":{"length":{"valueOf":1,"toString":1}}}'; // zod compares the length of whatever is there
+    expect((await post("/v1/generate", unreadable)).status).toBe(400);
+    expect((await post("/v1/none", "{}")).status).toBe(404);
     expect((await post("/v1/sweeps", JSON.stringify({ name: "x".repeat(2 ** 20) }))).status).toBe(400);
     expect(sweep.commands).toEqual([]);
   });

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { rename, rm, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
+import { BoraError } from "@bora/contracts";
 import type { Lab } from "@bora/sdk";
 import { controllerApi } from "@bora/sdk/controller";
 import Fastify, { type FastifyReply } from "fastify";
@@ -18,10 +19,10 @@ export interface ServeOptions {
   planningWaitMs?: number; // as addControllerRoutes says
 }
 
-function refuse(reply: FastifyReply, thrown: unknown): FastifyReply {
+function refuse(reply: FastifyReply, thrown: unknown, as?: number): FastifyReply {
   const { status, error } = httpStatus(thrown);
   const { code, message, hint } = error;
-  return reply.code(status).send({ error: { code, message, hint } });
+  return reply.code(as ?? status).send({ error: { code, message, hint } });
 }
 
 /** Writes controller.json so that a reader sees all of it or nothing, readable by its owner only. */
@@ -41,7 +42,10 @@ async function unpublish(dir: string, file: controllerApi.ControllerFile): Promi
 /** Serves a lab on loopback for other processes of this user. Throws port_taken. */
 export async function serveController(lab: Lab, options: ServeOptions): Promise<ControllerServer> {
   const token = randomBytes(32).toString("base64url");
-  const app = Fastify({ bodyLimit: 2 ** 20, forceCloseConnections: true });
+  const app = Fastify({
+    ...{ bodyLimit: 2 ** 20, forceCloseConnections: true },
+    frameworkErrors: (error, _request, reply) => refuse(reply, error), // an address that is none
+  });
   app.addHook("onRequest", async (request, reply) => {
     const address = app.server.address();
     const port = typeof address === "object" && address !== null ? address.port : 0;
@@ -51,6 +55,15 @@ export async function serveController(lab: Lab, options: ServeOptions): Promise<
         .send({ error: { code: "unauthenticated", message: "unknown Host", hint: "use controller.json's url" } });
     checkToken(request.headers.authorization, token);
   });
+  app.setNotFoundHandler((request, reply) =>
+    refuse(
+      reply,
+      new BoraError("usage", `there is no ${request.method} ${request.url.slice(0, 200)}`, {
+        hint: "see docs/protocol.md",
+      }),
+      404,
+    ),
+  );
   app.setErrorHandler((error, _request, reply) => refuse(reply, error));
   const { streamsEnd } = addControllerRoutes(app, controlledBy(lab), options);
 

@@ -1,5 +1,5 @@
 import { Readable } from "node:stream";
-import { BoraError, toBoraError } from "@bora/contracts";
+import { BoraError, parseWith, toBoraError } from "@bora/contracts";
 import type { GeneratedPiece, Lab } from "@bora/sdk";
 import { controllerApi, GenerateRequest } from "@bora/sdk/controller";
 import type { FastifyInstance } from "fastify";
@@ -21,7 +21,7 @@ async function* linesOf(pieces: AsyncIterator<GeneratedPiece>, first: IteratorRe
 /** POST generate: JSON lines, a piece each. The texts end with their reader. */
 export function addGenerateRoute(app: FastifyInstance, lab: Pick<Lab, "generate">): void {
   app.post(controllerApi.controllerPaths.generate, async (request, reply) => {
-    const asked = GenerateRequest.safeParse(request.body);
+    const asked = parseWith(GenerateRequest, request.body);
     if (!asked.success) throw new BoraError("usage", asked.error.message, { hint: "see docs/generate.md" });
     const left = new AbortController();
     reply.raw.once("close", () => left.abort());

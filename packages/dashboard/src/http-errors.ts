@@ -1,23 +1,20 @@
-import { BoraError, toBoraError } from "@bora/contracts";
+import { BoraError, toBoraError, type ErrorDomain } from "@bora/contracts";
 import type { FastifyInstance } from "fastify";
 
+/** Nothing but a fault of ours is 500; the rest is what the caller, or the machine, can mend. */
+const statusOfDomain: Record<ErrorDomain, number> = { user: 400, oom: 503, infra: 503, controller: 409 };
+
 const statusOf: Partial<Record<BoraError["code"], number>> = {
+  internal: 500,
   unauthenticated: 401,
   sweep_unknown: 404,
   trial_unknown: 404,
   task_unknown: 404,
   data_task_unknown: 404,
-  prompt_empty: 400,
-  prompt_too_long: 400,
-  adapter_mismatch: 400,
-  adapter_unreadable: 400,
-  store_busy: 409,
-  busy: 409,
-  usage: 400,
-  spec_invalid: 400,
-  api_mismatch: 409,
-  store_newer: 409,
+  results_missing: 404,
+  environment_missing: 503,
   store_unavailable: 503,
+  disk_full: 507,
 };
 
 /** A thrown thing as an error of ours and its HTTP status. */
@@ -26,7 +23,7 @@ export function httpStatus(thrown: unknown): { status: number; error: BoraError 
   const error = tooLargeOrMalformed
     ? new BoraError("usage", thrown.message, { hint: "send JSON of at most 1 MiB" })
     : toBoraError(thrown);
-  return { status: statusOf[error.code] ?? 500, error };
+  return { status: statusOf[error.code] ?? statusOfDomain[error.domain], error };
 }
 
 /** Throws port_taken. */

@@ -1,7 +1,7 @@
 import { realpath } from "node:fs/promises";
 import { basename, dirname, join, resolve, sep } from "node:path";
 import { PassThrough, Readable } from "node:stream";
-import { BoraError, isMissing, parseExperiment, toBoraError, type DocumentRow } from "@bora/contracts";
+import { BoraError, isMissing, parseExperiment, parseWith, toBoraError, type DocumentRow } from "@bora/contracts";
 import { controllerApi } from "@bora/sdk/controller";
 import type { ControlledLab } from "./controller-routes.js";
 import type { FastifyInstance, FastifyReply } from "fastify";
@@ -111,7 +111,7 @@ function startWork(
 }
 
 function parsed<T extends z.ZodType>(schema: T, body: unknown): z.output<T> {
-  const result = schema.safeParse(body);
+  const result = parseWith(schema, body);
   if (result.success) return result.data;
   throw new BoraError("usage", z.prettifyError(result.error), { hint: "see docs/protocol.md" });
 }

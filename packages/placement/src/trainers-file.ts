@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
-import { BoraError, isLoopback, readPem, type TransportTls } from "@bora/contracts";
+import { BoraError, isLoopback, parseWith, readPem, type TransportTls } from "@bora/contracts";
 import { parse } from "yaml";
 import { z } from "zod";
 
@@ -81,7 +81,7 @@ function parseFile(path: string, content: string): z.output<typeof TrainersFile>
       cause,
     });
   }
-  const found = TrainersFile.safeParse(value);
+  const found = parseWith(TrainersFile, value);
   if (found.success) return found.data;
   throw new BoraError("spec_invalid", `${path}: ${z.prettifyError(found.error)}`, { hint: "see docs/trainers.md" });
 }

@@ -1,6 +1,6 @@
 import type { ControlEvent } from "@bora/contracts";
 import { countEnded, withRun, withTrials } from "./state-edits.js";
-import { emptySweep, type RunRecord, type SweepState, type TrialRecord } from "./sweep-state.js";
+import { byId, emptySweep, type RunRecord, type SweepState, type TrialRecord } from "./sweep-state.js";
 
 type Of<Kind extends ControlEvent["kind"]> = Extract<ControlEvent, { kind: Kind }>;
 
@@ -83,7 +83,7 @@ const newTrial = ({ id, tau, seed }: { id: string; tau: number; seed: number }):
 });
 
 function planned(state: SweepState, { plan, experiment, inspected }: Of<"sweep_planned">, atMs: number): SweepState {
-  const trials = Object.fromEntries(plan.trials.map((trial) => [trial.id, newTrial(trial)]));
+  const trials = byId(Object.fromEntries(plan.trials.map((trial) => [trial.id, newTrial(trial)])));
   return { ...state, plan, experiment, inspected, plannedAtMs: atMs, packs: plan.packs, trials };
 }
 

@@ -57,6 +57,25 @@ describe("the fold of a log", () => {
     );
   });
 
+  it("finds no trial and no run under the names that every object has", () => {
+    const planned = log[0];
+    if (planned === undefined) throw new Error("an empty log");
+    const names = ["constructor", "__proto__", "toString"];
+    const event = { kind: "metrics_missing", trialIds: names, runId: "constructor", lastSeq: 1 } as const;
+    const told: StoredEvent = { ...planned, position: 2, seq: 2, body: { stream: "control", event } };
+    expect(fold([planned, told]).trials).toEqual(fold([planned]).trials);
+    const body = wire.Event.fromPartial({ runId: "constructor", seq: 1, trialId: "constructor" });
+    const foreign: StoredEvent = {
+      ...told,
+      position: 3,
+      runId: "constructor",
+      seq: 1,
+      body: { stream: "trainer", event: body },
+    };
+    const before = fold([planned, told]);
+    expect(fold([foreign], before)).toBe(before);
+  });
+
   it("is the same when it was cut anywhere and delivered from any earlier event on", () => {
     fc.assert(
       fc.property(fc.nat(log.length), fc.double({ min: 0, max: 1, noNaN: true }), (cut, share) => {

@@ -1,7 +1,7 @@
 import { deserialize, serialize } from "node:v8";
 import { BoraError } from "@bora/contracts";
 import type { Store, StoreReader } from "@bora/store";
-import type { SweepState } from "./sweep-state.js";
+import { byId, type SweepState } from "./sweep-state.js";
 
 /**
  * Of what `evolve` makes of events. Raise it with every change to SweepState or to what an event does to it: snapshots of
@@ -17,7 +17,8 @@ export async function readSnapshot(store: Pick<StoreReader, "snapshot">, sweepId
   const kept = await store.snapshot(sweepId, foldVersion);
   if (kept === null) return null;
   try {
-    return deserialize(kept) as SweepState; // written below, by this version
+    const state = deserialize(kept) as SweepState; // written below, by this version
+    return { ...state, trials: byId(state.trials), runs: byId(state.runs) }; // clones have a prototype: "constructor" is no trial
   } catch {
     return null; // by a Node.js whose format this one does not read
   }

@@ -1,4 +1,4 @@
-import type { BreakerCount, RunRecord, SweepState, TrialRecord } from "./sweep-state.js";
+import { byId, type BreakerCount, type RunRecord, type SweepState, type TrialRecord } from "./sweep-state.js";
 
 /** Records of trials and runs that belong to a fold in hand, and to nobody else yet. */
 const ownRecords = new WeakSet<object>();
@@ -8,7 +8,7 @@ const ownRecords = new WeakSet<object>();
  * an event. What was given stays as it was; states in between share what the last one has.
  */
 export function withOwnRecords(state: SweepState, fold: (own: SweepState) => SweepState): SweepState {
-  const own = { ...state, trials: { ...state.trials }, runs: { ...state.runs } };
+  const own = { ...state, trials: byId(state.trials), runs: byId(state.runs) };
   const { trials, runs } = own;
   ownRecords.add(trials).add(runs);
   try {
@@ -21,7 +21,7 @@ export function withOwnRecords(state: SweepState, fold: (own: SweepState) => Swe
 }
 
 function put<T>(records: Readonly<Record<string, T>>, changed: Record<string, T>): Readonly<Record<string, T>> {
-  return ownRecords.has(records) ? Object.assign(records, changed) : { ...records, ...changed };
+  return ownRecords.has(records) ? Object.assign(records, changed) : byId(records, changed);
 }
 
 export const withRun = (state: SweepState, run: RunRecord): SweepState => ({
@@ -35,14 +35,14 @@ export function withTrials(
   trialIds: readonly string[],
   edit: (trial: TrialRecord) => TrialRecord,
 ): SweepState {
-  const changed: Record<string, TrialRecord> = {};
+  const changed = new Map<string, TrialRecord>();
   for (const id of trialIds) {
     const trial = state.trials[id];
     if (trial === undefined) continue;
     const next = edit(trial);
-    if (next !== trial) changed[id] = next;
+    if (next !== trial) changed.set(id, next);
   }
-  return Object.keys(changed).length === 0 ? state : { ...state, trials: put(state.trials, changed) };
+  return changed.size === 0 ? state : { ...state, trials: put(state.trials, Object.fromEntries(changed)) };
 }
 
 /** Counts trials that ended, for the breaker; "" = without failure. */

@@ -111,6 +111,12 @@ export interface SweepState {
   readonly breaker: BreakerCount;
 }
 
+/** Tables laid over each other, without a prototype: an id that a trainer or a damaged log made up ("constructor") is in none. */
+export function byId<Row>(...tables: readonly Readonly<Record<string, Row>>[]): Readonly<Record<string, Row>> {
+  const together = Object.create(null) as Record<string, Row>;
+  return Object.assign(together, ...tables);
+}
+
 export const emptySweep = (sweepId: string): SweepState => ({
   sweepId,
   position: 0,
@@ -122,8 +128,8 @@ export const emptySweep = (sweepId: string): SweepState => ({
   phase: { at: "running" },
   pausedBy: null,
   packs: [],
-  trials: {},
-  runs: {},
+  trials: byId(),
+  runs: byId(),
   base: null,
   breaker: { ended: 0, failed: 0, failedInRow: 0, firstCodes: [] },
 });

@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { BoraError, SweepResults, isMissing } from "@bora/contracts";
+import { BoraError, SweepResults, isMissing, parseWith } from "@bora/contracts";
 import { z } from "zod";
 
 export const sweepFolder = (dir: string, sweepId: string): string => join(dir, sweepId);
@@ -36,7 +36,7 @@ export async function readResults(folder: string): Promise<SweepResults | null> 
       `${file} has schemaVersion ${JSON.stringify(version)}, this version of BoRA reads ${readable}`,
       { hint: "use the version that wrote it, or run the experiment's command again here: nothing is trained twice" },
     );
-  const parsed = SweepResults.safeParse(value);
+  const parsed = parseWith(SweepResults, value);
   if (parsed.success) return parsed.data;
   throw corruptFile(file, z.prettifyError(parsed.error).split("\n").slice(0, 2).join(" "), parsed.error);
 }

@@ -111,6 +111,9 @@ function word<W extends string>(words: Readonly<Record<number, W>>, value: numbe
 
 const finite = (value: number): number | null => (Number.isFinite(value) ? value : null);
 
+/** A time that a trainer made up is none: JSON would have no word for it, and no reader would take the event. */
+const duration = (seconds: number): number => finite(seconds) ?? 0;
+
 function failureOf(wireFailure: wire.Failure | undefined): z.infer<typeof failure> {
   const { code = "internal", domain = wire.Domain.INFRA, message = "", hint = "" } = wireFailure ?? {};
   return { code: isErrorCode(code) ? code : "internal", domain: word(domains, domain, "domain"), message, hint };
@@ -142,14 +145,14 @@ function evaluated(body: wire.Evaluated, trial: string): Kind<"evaluated"> {
     natsPerToken: finite(perToken.reduce((sum, nats) => sum + nats, 0) / perToken.length),
     best: body.best,
     complete: body.complete,
-    seconds: body.seconds,
+    seconds: duration(body.seconds),
   };
 }
 
 function stepsDone({ step, steps, tokens, seconds, fits, real, padded }: wire.StepsDone): Kind<"steps_done"> {
   const progress = fits.map((fit) => ({ trialId: fit.trialId, natsPerToken: finite(fit.natsPerToken) }));
   const counts = { tokens: Number(tokens), real: Number(real), padded: Number(padded) };
-  return { kind: "steps_done", step, steps, ...counts, seconds, fits: progress };
+  return { kind: "steps_done", step, steps, ...counts, seconds: duration(seconds), fits: progress };
 }
 
 function trialDone(body: wire.TrialDone, trial: string): Kind<"trial_done"> {
@@ -167,7 +170,8 @@ export function runEvent(event: wire.Event): RunEvent {
       return started(body.runStarted);
     case "prefixCacheFilled": {
       const { tokens, ofTokens, seconds } = body.prefixCacheFilled;
-      return { kind: "prefix_cache_filled", tokens: Number(tokens), ofTokens: Number(ofTokens), seconds };
+      const counts = { tokens: Number(tokens), ofTokens: Number(ofTokens) };
+      return { kind: "prefix_cache_filled", ...counts, seconds: duration(seconds) };
     }
     case "stepsDone":
       return stepsDone(body.stepsDone);
@@ -191,7 +195,7 @@ export function runEvent(event: wire.Event): RunEvent {
     case "runDone":
       return {
         kind: "run_done",
-        seconds: body.runDone.seconds,
+        seconds: duration(body.runDone.seconds),
         peakMemoryBytes: Number(body.runDone.peakMemoryBytes),
       };
     case "microBatchHalved":

@@ -1,13 +1,13 @@
 """Files of a run that may be fetched: only those that its events, or manifests named by its events, list."""
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from bora.trainer.v1 import event_pb2, trainer_pb2
 from bora_trainer.errors import TrainerError
+from bora_trainer.json_text import parse_json
 from bora_trainer.paths import inside
 
 CHUNK_BYTES = 1 << 20
@@ -43,7 +43,7 @@ class ArtifactIndex:
         event lists or that is gone.
         """
         resolved = inside(self._folder, path)
-        if path not in self._listed or not resolved.is_file():
+        if path not in self._listed or not _is_file(resolved):
             state = "is gone" if path in self._listed else "is not listed by any event"
             raise TrainerError("artifact_unknown", f"file {path!r} {state}", "see the run's events", "controller")
         return resolved, self._listed[path]
@@ -62,8 +62,12 @@ class ArtifactIndex:
         content = file.read_bytes()
         if hashlib.sha256(content).hexdigest() != sha256:
             raise _changed(artifact.path)
-        for path, digest in _entries(json.loads(content)):
-            self._listed[path] = digest
+        try:
+            self._listed |= dict(_entries(parse_json(content)))
+        except ValueError as error:
+            raise TrainerError(
+                "artifact_corrupt", f"manifest {artifact.path!r} is no JSON: {error}", "run the trial again", "infra"
+            ) from error
 
 
 def read_chunks(file: Path, path: str, offset: int, sha256: str) -> Iterator[trainer_pb2.ReadArtifactResponse]:
@@ -86,15 +90,24 @@ def read_chunks(file: Path, path: str, offset: int, sha256: str) -> Iterator[tra
 
 
 def _entries(value: Any) -> Iterator[tuple[str, str]]:
-    if isinstance(value, dict):
-        if isinstance(value.get("path"), str) and isinstance(value.get("sha256"), str):
-            yield value["path"], value["sha256"]
-        else:
-            for item in value.values():
-                yield from _entries(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _entries(item)
+    waiting = [value]  # and no recursion: a manifest may be nested as deeply as JSON is read
+    while waiting:
+        match waiting.pop():
+            case {"path": str(path), "sha256": str(sha256)}:
+                yield path, sha256
+            case dict(fields):
+                waiting += fields.values()
+            case list(items):
+                waiting += items
+            case _:
+                pass
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that no file can have
+        return False
 
 
 def _changed(path: str) -> TrainerError:

@@ -8,7 +8,6 @@ reading verifies them. The one before is kept, for the day the newest does not r
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -26,6 +25,7 @@ from torch import Tensor
 from bora.trainer.v1 import event_pb2
 from bora_trainer import artifacts
 from bora_trainer.errors import TrainerError
+from bora_trainer.json_text import parse_json
 
 TENSORS, FACTS, LIST = "state.safetensors", "state.json", "files.json"
 KEPT = 2
@@ -86,14 +86,14 @@ def load(run_folder: Path, step: int) -> Checkpoint | None:
 def _read(folder: Path) -> Checkpoint:
     """Raises `TrainerError("checkpoint_corrupt")`."""
     try:
-        listed: list[Mapping[str, Any]] = json.loads((folder / LIST).read_bytes())["files"]
+        listed: list[Mapping[str, Any]] = parse_json((folder / LIST).read_bytes())["files"]
         for entry in listed:
             file = folder / Path(entry["path"]).name
             if file.stat().st_size != entry["size"] or artifacts.sha256_of(file) != entry["sha256"]:
                 raise _corrupt(folder, f"{file.name} is not the {entry['size']} bytes that were saved")
         if {Path(entry["path"]).name for entry in listed} != {TENSORS, FACTS}:
             raise _corrupt(folder, f"{LIST} does not list {TENSORS} and {FACTS}")
-        facts = json.loads((folder / FACTS).read_bytes())
+        facts = parse_json((folder / FACTS).read_bytes())
         return Checkpoint(facts.pop("step"), load_file(folder / TENSORS), facts)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise _corrupt(folder, f"{type(error).__name__}: {error}") from error
@@ -109,8 +109,10 @@ def _entry(file: Path, path: str) -> dict[str, Any]:
 
 
 def _steps(folder: Path) -> list[int]:
-    names = [_NAME.fullmatch(path.name) for path in folder.iterdir()] if folder.is_dir() else []
-    return sorted(int(match.group(1)) for match in names if match)
+    """Of the folders that have a name of ours: what else lies there is nobody's checkpoint, and is left alone."""
+    names = [path.name for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+    steps = {int(match.group(1)) for name in names if (match := _NAME.fullmatch(name))}
+    return sorted(step for step in steps if _path(folder, step).name in names)
 
 
 def _path(folder: Path, step: int) -> Path:

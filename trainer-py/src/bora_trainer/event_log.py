@@ -15,6 +15,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from google.protobuf.message import DecodeError
+
 from bora.trainer.v1 import event_pb2
 from bora_trainer.errors import TrainerError
 from bora_trainer.fence import Fence
@@ -160,9 +162,12 @@ def _record(event: event_pb2.Event) -> bytes:
 
 
 def _records(file: BinaryIO, start: int, end: int) -> Iterator[tuple[event_pb2.Event, int]]:
-    """Whole records in [start, end) with their offsets; stops before the first that is cut short or damaged."""
+    """Whole records in [start, end) with their offsets; stops before the first that is cut short or damaged.
+
+    Numbers rise: a power cut can leave zeros at the end of a file, and eight of them are a whole record of no event.
+    """
     file.seek(start)
-    offset = start
+    offset, last_seq = start, 0
     while offset + HEADER.size <= end:
         header = file.read(HEADER.size)
         if len(header) < HEADER.size:  # a later attempt cut the file meanwhile
@@ -173,5 +178,12 @@ def _records(file: BinaryIO, start: int, end: int) -> Iterator[tuple[event_pb2.E
         payload = file.read(length)
         if zlib.crc32(payload) != checksum:
             return
-        yield event_pb2.Event.FromString(payload), offset
+        try:
+            event = event_pb2.Event.FromString(payload)
+        except DecodeError:  # the checksum is that of the damaged bytes
+            return
+        if event.seq <= last_seq:
+            return
+        last_seq = event.seq
+        yield event, offset
         offset += HEADER.size + length

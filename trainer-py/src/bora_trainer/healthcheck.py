@@ -5,7 +5,6 @@ checks alone, and the trainer's own certificate, shown where the trainer asks ca
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import grpc
 from grpc_health.v1 import health_pb2
 
 from bora_trainer.errors import TrainerError
+from bora_trainer.json_text import parse_json
 from bora_trainer.transport_security import channel_credentials, is_loopback
 
 SERVICE = "bora.trainer.v1.TrainerService"
@@ -24,7 +24,7 @@ def check(ready_file: Path, service: str, seconds: float, ca: Path | None = None
 
     `ca` is the CA of the trainer's certificate when it is not the one that callers' certificates come from.
     """
-    ready = json.loads(ready_file.read_text(encoding="utf-8"))
+    ready = _ready(ready_file)
     with _channel(ready, ca) as channel:
         ask = channel.unary_unary(  # the generated stub's own call: its attributes have no types
             "/grpc.health.v1.Health/Check",
@@ -37,6 +37,17 @@ def check(ready_file: Path, service: str, seconds: float, ca: Path | None = None
             metadata=(("authorization", f"Bearer {ready['healthToken']}"),),
         )
     return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+
+
+def _ready(file: Path) -> dict[str, Any]:
+    """What a trainer wrote of itself. Raises ValueError for what no trainer writes, OSError without the file."""
+    match parse_json(file.read_text(encoding="utf-8")):
+        case {"address": str(), "healthToken": str(), "tls": None} as ready:
+            return ready
+        case {"address": str(), "healthToken": str(), "tls": {"certificate": str(), "key": str()} as tls} as ready:
+            if isinstance(tls.setdefault("client_ca", None), str | None):
+                return ready
+    raise ValueError(f"{file} says nothing that a trainer would write")
 
 
 def _channel(ready: dict[str, Any], ca: Path | None) -> grpc.Channel:

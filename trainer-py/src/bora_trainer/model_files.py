@@ -18,6 +18,7 @@ import platformdirs
 from filelock import FileLock
 
 from bora_trainer.errors import TrainerError
+from bora_trainer.json_text import parse_json
 from bora_trainer.spec import ModelSource
 
 _CONVERSION = 1  # raise it when the same GGUF file would be written differently
@@ -137,8 +138,9 @@ def _described(path: Path, name: str) -> ModelFolder:
         )
     index = path / "model.safetensors.index.json"
     if index.is_file():
-        shards = set(json.loads(index.read_text("utf8"))["weight_map"].values())
-        absent = sorted(shard for shard in shards if not (path / shard).is_file())
+        shards = _shards(index, name)
+        there = {file.name for file in path.iterdir() if file.is_file()}
+        absent = sorted(shards - there)
         if absent:
             raise TrainerError(
                 "model_damaged",
@@ -147,6 +149,21 @@ def _described(path: Path, name: str) -> ModelFolder:
             )
     files = sorted({file for pattern in _HASHED for file in path.glob(pattern) if file.is_file()})
     return ModelFolder(path, name, _hash_of({file.name: sha256_of(file) for file in files}), tuple(files))
+
+
+def _shards(index: Path, name: str) -> set[str]:
+    """Names of the weight files that an index lists, each a file of its own folder. Raises model_damaged."""
+    hint = "fetch or copy the model again"
+    try:
+        shards = set(parse_json(index.read_text("utf8"))["weight_map"].values())
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TrainerError("model_damaged", f"{index.name} of {name} lists no weight files: {error!r}", hint) from error
+    strange = [shard for shard in shards if not isinstance(shard, str) or Path(shard).name != shard]
+    if strange:
+        raise TrainerError(
+            "model_damaged", f"{index.name} of {name} lists {strange[0]!r}, which is no file there", hint
+        )
+    return shards
 
 
 def _converted(gguf: Path) -> ModelFolder:

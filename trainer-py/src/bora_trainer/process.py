@@ -20,6 +20,7 @@ from bora_trainer.child_process import CHILD_COMMAND
 from bora_trainer.errors import TrainerError
 from bora_trainer.leases import Lease
 from bora_trainer.publisher import Publisher
+from bora_trainer.request_messages import MessageInterceptor
 from bora_trainer.run_keeper import RunKeeper
 from bora_trainer.server import TrainerService
 from bora_trainer.transport_security import TlsFiles, is_loopback, refuse_unprotected, server_credentials
@@ -83,7 +84,7 @@ class TrainerProcess:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._told_to_leave.set)
         gate = TokenInterceptor(self._token, self._contact.renew)
-        server = grpc.aio.server(interceptors=[gate], options=CHANNEL_OPTIONS)
+        server = grpc.aio.server(interceptors=[gate, MessageInterceptor()], options=CHANNEL_OPTIONS)
         watching: list[asyncio.Task[None]] = []
         try:
             trainer_pb2_grpc.add_TrainerServiceServicer_to_server(self._service, server)

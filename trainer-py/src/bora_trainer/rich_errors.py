@@ -15,6 +15,9 @@ from bora_trainer.errors import TrainerError
 
 SERVICE_DOMAIN = "trainer.bora"
 
+# All of it travels in trailers, of which clients take 8 KiB; a value that a message repeats may be longer.
+MESSAGE_BYTES, HINT_BYTES = 1_500, 500
+
 STATUS_BY_CODE = {
     "artifact_corrupt": grpc.StatusCode.DATA_LOSS,
     "artifact_unknown": grpc.StatusCode.NOT_FOUND,
@@ -41,13 +44,23 @@ STATUS_BY_DOMAIN = {
 def status_of(error: TrainerError) -> grpc.Status:
     """The status that carries `error` whole: code, message, hint and domain."""
     info = error_details_pb2.ErrorInfo(
-        reason=error.code, domain=SERVICE_DOMAIN, metadata={"hint": error.hint, "domain": error.domain}
+        reason=error.code,
+        domain=SERVICE_DOMAIN,
+        metadata={"hint": _cut(error.hint, HINT_BYTES), "domain": error.domain},
     )
     detail = any_pb2.Any()
     detail.Pack(info)
     code = STATUS_BY_CODE.get(error.code, STATUS_BY_DOMAIN[error.domain])
     number: int = code.value[0]
-    return rpc_status.to_status(status_pb2.Status(code=number, message=error.message, details=[detail]))
+    return rpc_status.to_status(
+        status_pb2.Status(code=number, message=_cut(error.message, MESSAGE_BYTES), details=[detail])
+    )
+
+
+def _cut(text: str, most: int) -> str:
+    """At most so many bytes of UTF-8, and a sign where something was left out."""
+    encoded = text.encode("utf8", "replace")
+    return text if len(encoded) <= most else f"{encoded[:most].decode('utf8', 'ignore')}… ({len(text)} characters)"
 
 
 async def abort(context: grpc.aio.ServicerContext, error: TrainerError) -> NoReturn:

@@ -23,6 +23,7 @@ from bora_trainer.spec import RunSpec
 EVENTS_FILE = "events.bin"
 CHECKPOINT_NAME = re.compile(r"step-(\d+)")
 MAX_LEASE_MS = 3_600_000
+MAX_FIRST_SEQ = 2**31  # leaves as many numbers again for the events of the attempt
 
 
 class RunKeeper:
@@ -194,8 +195,10 @@ def check_start(request: trainer_pb2.StartRequest) -> None:
     """Raises TrainerError `spec_invalid` for a request no orchestrator of ours sends, or a spec that cannot train."""
     check_run_id(request.spec.run_id)
     RunSpec.from_proto(request.spec)
-    if request.attempt < 1 or request.first_seq < 1:
-        raise _invalid(f"attempt {request.attempt} and first_seq {request.first_seq} count from 1")
+    if request.attempt < 1 or not 1 <= request.first_seq <= MAX_FIRST_SEQ:
+        raise _invalid(
+            f"attempt {request.attempt} and first_seq {request.first_seq} count from 1, to {MAX_FIRST_SEQ} at most"
+        )
     check_lease(request.lease_ms)
 
 
@@ -217,7 +220,7 @@ def check_run_id(run_id: str) -> None:
 def _checkpoints(folder: Path) -> dict[int, Path]:
     if not folder.is_dir():
         return {}
-    named = ((CHECKPOINT_NAME.fullmatch(path.name), path) for path in folder.iterdir())
+    named = ((CHECKPOINT_NAME.fullmatch(path.name), path) for path in folder.iterdir() if path.is_dir())
     return {int(match[1]): path for match, path in named if match}
 
 

@@ -65,7 +65,9 @@ def generate(job: Job, request: bytes, stop: Stop) -> Iterator[Message]:
         if stop():
             return
         time.sleep(STEP_SECONDS)
-        said = {"pid": str(os.getpid()), "folder": asked.adapters[0].folder}.get(asked.prompt, asked.prompt)
+        said = {"pid": str(os.getpid()), "folder": asked.adapters[0].folder if asked.adapters else ""}.get(
+            asked.prompt, asked.prompt
+        )
         yield trainer_pb2.GenerateResponse(text=said, token=token)
 
 

@@ -9,6 +9,8 @@ const Counts = z.object({ train: z.number(), validation: z.number(), test: z.num
 export const Refusal = z.object({ error: z.object({ code: z.string(), message: z.string(), hint: z.string() }) });
 export type Refusal = z.output<typeof Refusal>["error"];
 
+export const Login = z.strictObject({ token: z.string().max(200) });
+
 export const Session = z.object({ csrf: z.string(), folder: z.string() });
 export type Session = z.output<typeof Session>;
 
@@ -259,6 +261,7 @@ export const pagePaths = {
   login: "/api/login",
   logout: "/api/logout",
   session: "/api/session",
+  openApi: "/api/openapi.json",
   sweeps: "/api/sweeps",
   sweep: (sweepId: string) => inSweep(sweepId),
   figures: (sweepId: string) => inSweep(sweepId, "/figures"),

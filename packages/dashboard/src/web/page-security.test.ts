@@ -182,7 +182,7 @@ describe("the page's files", () => {
     await page[Symbol.asyncDispose]();
     await page.open({ builtPage: "/none" });
     const { status, body } = await page.ask("/");
-    expect([status, code(body)]).toEqual([500, "environment_missing"]);
+    expect([status, code(body)]).toEqual([503, "environment_missing"]);
   });
 });
 

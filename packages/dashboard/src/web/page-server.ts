@@ -6,10 +6,10 @@ import type { Lab, SweepCommand } from "@bora/sdk";
 import type { SweepLog, TrainerLook } from "@bora/sdk/controller";
 import fastifyStatic from "@fastify/static";
 import Fastify, { type FastifyInstance, type FastifyReply } from "fastify";
-import { z } from "zod";
 import { addControllerRoutes, type ControlledLab } from "../controller-routes.js";
 import { httpStatus, listenOn } from "../http-errors.js";
-import { pagePaths, type Figures } from "./page-api.js";
+import { pageOpenApi } from "../open-api.js";
+import { Login, pagePaths, type Figures } from "./page-api.js";
 import { addGuard, cookieOf, Forbidden } from "./page-guard.js";
 import { PageSite } from "./page-site.js";
 import { readPageTls, type PageTlsFiles } from "./page-tls.js";
@@ -49,7 +49,6 @@ export interface PageServer extends AsyncDisposable {
 }
 
 const built = fileURLToPath(new URL("../page", import.meta.url));
-const Login = z.strictObject({ token: z.string().max(200) });
 
 function refuse(reply: FastifyReply, thrown: unknown): FastifyReply {
   const { status, error } = httpStatus(thrown);
@@ -69,6 +68,7 @@ function addSessionRoutes(app: FastifyInstance, sessions: Sessions, site: PageSi
     sessions.end(cookieOf(request, site) ?? "");
     return json(reply.header("set-cookie", cookie("", "; Max-Age=0")), {});
   });
+  app.get(pagePaths.openApi, async (_request, reply) => json(reply, pageOpenApi()));
   app.get(pagePaths.session, async (request, reply) => {
     const session = sessions.find(cookieOf(request, site));
     return json(reply, { csrf: session?.csrf ?? "", folder: dir });
@@ -114,8 +114,11 @@ export async function servePage(parts: PageParts): Promise<PageServer> {
   refuseUnprotected(parts);
   const tls = parts.tls == null ? null : await readPageTls(parts.tls);
   const tokens = programs === null ? null : await TokenFile.open(programs.tokenFile);
-  const limits = { bodyLimit: 2 ** 20, forceCloseConnections: true };
-  const app: FastifyInstance = tls === null ? Fastify(limits) : Fastify({ ...limits, https: tls.options });
+  const options = {
+    ...{ bodyLimit: 2 ** 20, forceCloseConnections: true },
+    frameworkErrors: (error: Error, _request: unknown, reply: FastifyReply) => refuse(reply, error), // an address that is none
+  };
+  const app: FastifyInstance = tls === null ? Fastify(options) : Fastify({ ...options, https: tls.options });
   app.removeContentTypeParser("text/plain"); // what a foreign form could send without asking
   const sessions = new Sessions(parts.now);
   const site = new PageSite(app.server, tls);

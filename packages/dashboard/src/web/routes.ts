@@ -1,4 +1,4 @@
-import { BoraError, tauToJson, type SweepResults } from "@bora/contracts";
+import { BoraError, parseWith, tauToJson, type SweepResults } from "@bora/contracts";
 import type { SweepCommand } from "@bora/sdk";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { z } from "zod";
@@ -42,24 +42,24 @@ function figuresJson(reply: FastifyReply, { validation, train, ...rest }: Figure
 }
 
 export function parsed<T extends z.ZodType>(schema: T, value: unknown, what: string): z.output<T> {
-  const result = schema.safeParse(value);
+  const result = parseWith(schema, value);
   if (result.success) return result.data;
   throw new BoraError("usage", `${what}: ${z.prettifyError(result.error)}`, { hint: "see docs/page.md" });
 }
 
-const Lines = z.object({
+export const Lines = z.object({
   before: z.coerce.number().int().min(0).default(Number.MAX_SAFE_INTEGER),
   limit: z.coerce.number().int().min(1).max(1_000).default(200),
 });
-const OfTask = z.object({ split: TaskView.shape.split.default("test") });
-const Compared = z.object({
+export const OfTask = z.object({ split: TaskView.shape.split.default("test") });
+export const Compared = z.object({
   sweeps: z
     .string()
     .transform((text) => text.split(",").filter((part) => part !== ""))
     .pipe(z.array(z.string()).min(1).max(mostCompared)),
 });
 const Position = z.coerce.number().int().min(0);
-const After = z.object({ after: Position.default(0) });
+export const After = z.object({ after: Position.default(0) });
 
 const path = (of: (sweepId: string) => string): string => of("ID").replace("ID", ":sweepId");
 

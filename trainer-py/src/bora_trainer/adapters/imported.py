@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -72,14 +73,17 @@ def spec_of(folder: Path) -> AdapterSpec:
             "list the names of the modules there, as PEFT does when it saves a list",
         )
     try:
+        rank, alpha = int(config["r"]), float(config["lora_alpha"])
+        if rank < 1 or not 0 < alpha < math.inf:
+            raise ValueError(f"r is {rank}, lora_alpha {alpha}")
         return AdapterSpec(
             "rslora" if config.get("use_rslora") else "lora",
-            int(config["r"]),
-            float(config["lora_alpha"]),
+            rank,
+            alpha,
             tuple(sorted(map(str, targets))),
             tuple(sorted([layers] if isinstance(layers, int) else map(int, layers or ()))),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise unreadable(folder, f"{CONFIG}: {error!r}") from error
 
 

@@ -23,6 +23,7 @@ from torch import Tensor
 from bora_trainer.adapters.lora import Lora
 from bora_trainer.artifacts import sync_folder
 from bora_trainer.errors import TrainerError
+from bora_trainer.json_text import parse_json
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
@@ -89,7 +90,7 @@ def read_adapter(folder: Path, lora: Lora) -> Tensor:
 def read_config(folder: Path) -> Mapping[str, Any]:
     """The configuration of an adapter folder. Raises `TrainerError("adapter_unreadable")`."""
     try:
-        config = json.loads((folder / CONFIG).read_text("utf8"))
+        config = parse_json((folder / CONFIG).read_text("utf8"))
     except (OSError, ValueError) as error:
         raise unreadable(folder, error) from error
     if not isinstance(config, dict):

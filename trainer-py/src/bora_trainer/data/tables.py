@@ -2,13 +2,13 @@
 
 import csv
 import datetime
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from bora_trainer.data.records import Record
 from bora_trainer.errors import TrainerError
+from bora_trainer.json_text import parse_json
 from bora_trainer.spec import Columns, TableSource
 
 _LONGEST_FIELD = 1 << 28  # characters; the csv module refuses fields over 128 KiB unless told otherwise
@@ -67,7 +67,7 @@ def _jsonl_rows(path: Path, columns: Columns) -> Iterator[Row]:
                 continue
             number += 1
             try:
-                row = json.loads(line)
+                row = parse_json(line)
             except ValueError as error:
                 raise _malformed(number, f"is not JSON: {error}") from None
             if not isinstance(row, dict):

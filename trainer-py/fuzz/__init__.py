@@ -1,0 +1,1 @@
+"""Readers of outside data under inputs that nobody means well; test/fuzz/main.ts drives this package."""
