@@ -94,12 +94,10 @@ const controllerOperations: readonly Operation[] = [
     ...{ method: "post", path: paths.generate, summary: "Has models continue a prompt." },
     ...{ body: GenerateRequest, answer: Lines, media: "application/x-ndjson" },
   },
-  ...Object.entries(controllerApi.workRequests).map(
-    ([kind, body]): Operation => ({
-      ...{ method: "post", path: paths.work(kind), summary: `Does ${kind}; tells what goes on, then answers.` },
-      ...{ body, answer: ServerSentEvent, media: "text/event-stream" },
-    }),
-  ),
+  ...Object.entries(controllerApi.workRequests).map(([kind, body]): Operation => ({
+    ...{ method: "post", path: paths.work(kind), summary: `Does ${kind}; tells what goes on, then answers.` },
+    ...{ body, answer: ServerSentEvent, media: "text/event-stream" },
+  })),
 ];
 
 /** As the other side writes it: defaults may be left out, a tau is a number or "inf". */
