@@ -30,7 +30,8 @@ RUN apt-get update \
 FROM build AS sbom
 COPY --from=runtime /var/lib/dpkg/status /tmp/dpkg-status
 COPY docker/sbom.py /tmp/
-RUN python3 /tmp/sbom.py --name bora-orchestrator --dpkg-status /tmp/dpkg-status \
+# test/ is not kept
+RUN rm -rf test && python3 /tmp/sbom.py --name bora-orchestrator --dpkg-status /tmp/dpkg-status \
     --npm . --node "$(node --version)" > /tmp/sbom.cdx.json
 
 FROM runtime

@@ -67,12 +67,13 @@ def python(site_packages: Path) -> Iterator[Component]:
 
 
 def npm(root: Path) -> Iterator[Component]:
-    """Every package of npm's record, which is there in the version that it says; links are our own packages."""
+    """Packages of npm's record that are there, in the version that it says; links are our own packages."""
     record = json.loads((root / "node_modules/.package-lock.json").read_text(encoding="utf-8"))["packages"]
     for path, entry in record.items():
-        if entry.get("link") or "node_modules/" not in path:
+        manifest = root / path / "package.json"
+        if entry.get("link") or "node_modules/" not in path or not manifest.exists():
             continue
-        version = json.loads((root / path / "package.json").read_text(encoding="utf-8"))["version"]
+        version = json.loads(manifest.read_text(encoding="utf-8"))["version"]
         if version != entry["version"]:
             raise SystemExit(f"{path} is {version}; npm's record says {entry['version']}")
         one = component("npm", path.rpartition("node_modules/")[2], version)

@@ -52,6 +52,7 @@ it("a bill of materials lists what dpkg and npm have installed, and nothing that
   put("status", `${debian("tini", "install ok installed")}\n${debian("gone", "deinstall ok config-files")}`);
   const integrity = `sha512-${Buffer.alloc(64, 1).toString("base64")}`;
   const record = { "node_modules/@a/b": { version: "1.2.3", integrity }, "node_modules/@bora/sdk": { link: true } };
+  Object.assign(record, { "test/node_modules/not-kept": { version: "1.0.0", integrity } });
   put("node_modules/.package-lock.json", { packages: record });
   put("node_modules/@a/b/package.json", { version: "1.2.3" });
   const options = ["--name", "image", "--dpkg-status", join(folder, "status"), "--npm", folder];

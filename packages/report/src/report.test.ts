@@ -377,4 +377,17 @@ describe("documents.parquet, read", () => {
   ])("is refused when it is %s", async (_, damage) => {
     await expect(readDocuments(damage(documentsParquet(documentRows)))).rejects.toThrow();
   });
+
+  it("is refused once when it is damaged in many places: a rejection that nobody handles would end the process", async () => {
+    const bytes = documentsParquet(documentRows);
+    bytes.fill(0, 4, 12); // the head of the first column's page
+    bytes[Buffer.from(bytes.buffer, bytes.byteOffset).lastIndexOf("trial")] = 0x78; // where the second column's name is kept
+    const unhandled: unknown[] = [];
+    const note = (reason: unknown) => unhandled.push(reason);
+    process.on("unhandledRejection", note);
+    await expect(readDocuments(bytes)).rejects.toThrow();
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    process.off("unhandledRejection", note);
+    expect(unhandled).toEqual([]);
+  });
 });
