@@ -24,7 +24,7 @@ import {
   environment,
   hashesOf,
   makeImages,
-  processWith,
+  processesWith,
   whyNot,
   type ImageName,
 } from "./fixtures/images.js";
@@ -56,6 +56,7 @@ describe.skipIf(inTheWay !== "")(`the images${inTheWay === "" ? "" : ` (${inTheW
   const containers: string[] = [];
   const mounts = new Map<ImageName, { id: string; mount: string }>();
   const running: { exitCode: number | null; kill(signal: NodeJS.Signals): boolean }[] = [];
+  const inits = new Set<number>(); // of containers with a trainer
   const at = (...path: string[]) => join(folder, ...path);
   const container = (name: ImageName) => mounts.get(name) ?? expect.unreachable(`no container of ${name}`);
   const inRoot = (name: ImageName, ...path: string[]) => join(container(name).mount, ...path);
@@ -85,7 +86,7 @@ describe.skipIf(inTheWay !== "")(`the images${inTheWay === "" ? "" : ` (${inTheW
   const startTrainer = async () => {
     const { Entrypoint, Cmd, Healthcheck } = await configOf("trainer");
     const volumes = {
-      ...{ "/runs": volume("runs"), "/data": at("data"), "/models": at("data"), "/cache": volume("cache") },
+      ...{ "/runs": volume("runs"), "/data": at("data"), "/models": at("models"), "/cache": volume("cache") },
       ...{ "/tmp": volume("trainer-tmp"), "/run/secrets": at("certs", "cluster") },
     };
     const ready = at("trainer-tmp", "ready.json");
@@ -96,7 +97,10 @@ describe.skipIf(inTheWay !== "")(`the images${inTheWay === "" ? "" : ` (${inTheW
       if (early !== null) expect.unreachable(`the trainer ended: ${String(early.all)}`);
     }
     const { pid } = z.object({ pid: z.number() }).parse(JSON.parse(readFileSync(ready, "utf8")));
-    return { ended, pid, health: () => runIn("trainer", volumes, Healthcheck?.Test.slice(1) ?? []) };
+    const init = Number(/^PPid:\t(\d+)$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
+    inits.add(init);
+    void ended.then(() => inits.delete(init));
+    return { ended, pid, init, health: () => runIn("trainer", volumes, Healthcheck?.Test.slice(1) ?? []) };
   };
 
   /** Until the sweep, which prints lines of JSON, has trained for a while. */
@@ -116,13 +120,15 @@ describe.skipIf(inTheWay !== "")(`the images${inTheWay === "" ? "" : ` (${inTheW
       mounts.set(name, { id, mount: (await buildah("mount", id)).stdout });
     }
     cpSync(await makeTinyData(), volume("data"), { recursive: true });
-    await execa("chmod", ["-R", "a+rX", at("data")]);
+    cpSync(at("data"), volume("models"), { recursive: true }); // a folder is mounted once, or buildah takes its own
+    await execa("chmod", ["-R", "a+rX", at("data"), at("models")]);
     entrypoint = (await configOf("orchestrator")).Entrypoint;
     const made = await bora({ "/certs": volume("certs") }, "certs", "--to", "/certs/cluster");
     expect(made.all).toContain("trainers.yaml");
   }, minutes(40));
 
   afterAll(async () => {
+    for (const init of inits) process.kill(init, "SIGTERM");
     for (const one of running) if (one.exitCode === null) one.kill("SIGKILL");
     for (const id of containers) await buildah("rm", id);
     rmSync(folder, { recursive: true, force: true });
@@ -198,7 +204,7 @@ describe.skipIf(inTheWay !== "")(`the images${inTheWay === "" ? "" : ` (${inTheW
       });
       expect(theirs).toEqual(ours);
 
-      process.kill(processWith("tini", "bora_trainer"), "SIGTERM");
+      process.kill(trainer.init, "SIGTERM");
       expect((await trainer.ended).exitCode).toBe(0);
       expect(names.map((name) => hashesOf(container(name).mount))).toEqual(before);
     },
@@ -215,24 +221,27 @@ describe.skipIf(inTheWay !== "")(`the images${inTheWay === "" ? "" : ` (${inTheW
         return minutes(Number(/^(\d+)m$/.exec(services[service]?.stop_grace_period ?? "")?.[1]));
       };
       const trainer = await startTrainer();
+      expect((await trainer.health()).all).toBe("SERVING");
       const train = { ...short, maxSteps: 100_000, patience: 100_000 };
       const model = { source: "path", path: "/models/model", dtype: "float32" };
       const spec = writeExperiment("/data", "long", { train, model }, at("data"));
       const sweep = bora(controlled(), "sweep", "--spec", spec, "--out", "/runs", "--json");
       await untilItTrains(sweep);
-      expect(readFileSync(`/proc/${processWith("tini", "node", "sweep")}/status`, "utf8")).toMatch(/^Uid:\t10001\t/m);
+      const [init = 0, ...others] = processesWith("tini", "node", "sweep", spec);
+      expect(others).toEqual([]);
+      expect(readFileSync(`/proc/${init}/status`, "utf8")).toMatch(/^Uid:\t10001\t/m);
 
-      const stop = async (init: number, ended: ReturnType<typeof runIn>, within: number) => {
+      const stop = async (pid: number, ended: ReturnType<typeof runIn>, within: number) => {
         const late = delay(within, null, { ref: false });
-        process.kill(init, "SIGTERM");
+        process.kill(pid, "SIGTERM");
         return (await Promise.race([ended, late]))?.exitCode;
       };
-      expect(await stop(processWith("tini", "bora_trainer"), trainer.ended, graceMs("trainer"))).toBe(0);
+      expect(await stop(trainer.init, trainer.ended, graceMs("trainer"))).toBe(0);
       const saved = readdirSync(at("runs"), { recursive: true, encoding: "utf8" }).filter((file) =>
         /checkpoints\/step-\d+\/files\.json$/.test(file),
       );
       expect(saved.length).toBeGreaterThan(0);
-      expect(await stop(processWith("tini", "node", "sweep"), sweep, graceMs("bora"))).toBe(130);
+      expect(await stop(init, sweep, graceMs("bora"))).toBe(130);
     },
     minutes(10),
   );
