@@ -53,6 +53,7 @@ async function byPage(out: string, trainers: InstantTrainers): Promise<Lab> {
     live: () => Promise.resolve(null),
     lookAtTrainers: () => Promise.resolve([]),
     perplexityOf: () => Promise.resolve(null),
+    differencesOf: () => Promise.resolve(null),
     send: (sweepId, command) => here.send(sweepId, command),
     generate: (request, options) => host.generate(request, options),
     tls: { certificate: join(certs, "page.pem"), key: join(certs, "page-key.pem") },

@@ -9,6 +9,7 @@ import type { TextTrainer } from "@bora/trainer-client";
 import { liveSweepsOf } from "../../packages/dashboard/src/web/live-sweeps.js";
 import { servePage } from "../../packages/dashboard/src/web/page-server.js";
 import { perplexityBands } from "../../packages/dashboard/src/web/perplexity-bands.js";
+import { statedDifferences } from "../../packages/dashboard/src/web/stated-differences.js";
 import { SweepsHere } from "../../packages/dashboard/src/web/sweeps-here.js";
 import { FolderLab } from "../../packages/sdk/src/folder-lab.js";
 import { LocalLab } from "../../packages/sdk/src/local-lab.js";
@@ -49,8 +50,10 @@ const here = new SweepsHere({
   openLab: () => Promise.resolve(openLab()),
   serve: (own) => serveController(own, { dir }),
 });
+const log = openLog({ dir });
 const page = await servePage({
-  ...{ dir, log: openLog({ dir }), lab, now, live: liveSweepsOf(dir, now), perplexityOf: perplexityBands(dir) },
+  ...{ dir, log, lab, now, live: liveSweepsOf(dir, log, now) },
+  ...{ perplexityOf: perplexityBands(dir), differencesOf: statedDifferences(dir) },
   lookAtTrainers: () => Promise.resolve([]),
   send: (id, command) => here.send(id, command),
   generate: (request, options) => lab.generate(request, options),

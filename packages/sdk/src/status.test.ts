@@ -39,21 +39,39 @@ test("a sweep is folded once, and again when something was stored of it; the run
   const book = new StatusBook();
   const running = { sweepId: "running", state: await foldSweep(store, "running") };
   reads.clear();
-  const first = await book.statuses(store, running);
+  const first = await book.statuses(store, running, null);
   expect(first.map(({ sweepId, live, trials }) => [sweepId, live, trials])).toEqual([
     ["running", true, { planned: 1 }],
     ["old", false, { planned: 1 }],
   ]);
-  expect(await book.statuses(store, running)).toEqual(first);
+  expect(await book.statuses(store, running, null)).toEqual(first);
   expect([...reads]).toEqual([["old", 1]]);
   await store.append([control("old", 2, { kind: "trials_cancelled", trialIds: ["old-a"] })]);
-  expect((await book.statuses(store, running))[1]?.trials).toEqual({ cancelled: 1 });
+  expect((await book.statuses(store, running, null))[1]?.trials).toEqual({ cancelled: 1 });
   expect([...reads]).toEqual([["old", 3]]);
 });
 
 test("the sweep in hand is folded while its own process has stored nothing of it", async () => {
   const store = memoryStore();
   await store.append([planned("running")]);
-  const [status] = await new StatusBook().statuses(store, { sweepId: "running", state: null });
+  const [status] = await new StatusBook().statuses(store, { sweepId: "running", state: null }, null);
   expect(status).toMatchObject({ live: true, phase: "running", trials: { planned: 1 } });
+});
+
+test("the sweep that another process is at work on runs, until it has ended", async () => {
+  const store = memoryStore();
+  await store.append([planned("old"), planned("theirs")]);
+  const book = new StatusBook();
+  const live = async (elsewhere: string | null) =>
+    (await book.statuses(store, null, elsewhere)).map(({ sweepId, live: at }) => [sweepId, at]);
+  expect(await live(null)).toEqual([
+    ["theirs", false],
+    ["old", false],
+  ]);
+  expect(await live("theirs")).toEqual([
+    ["theirs", true],
+    ["old", false],
+  ]);
+  await store.append([control("theirs", 2, { kind: "sweep_ended", outcome: "cancelled" })]);
+  expect((await live("theirs"))[0]).toEqual(["theirs", false]);
 });

@@ -8,7 +8,6 @@ import { evaluated, eventsOf, midway, planned, sweepId, trainerId, trialIds, who
 import * as api from "./page-api.js";
 import { PageBench } from "./page.fixture.js";
 import { resultsSoFar } from "./results-so-far.js";
-import type { StateDifferences } from "./stated-differences.js";
 import { SweepIndex } from "./sweep-index.js";
 
 const { pagePaths } = api;
@@ -265,50 +264,6 @@ describe("a task", () => {
     expect(await refused(pagePaths.task(sweepId, "none"))).toMatchObject({ status: 404, hint: /task-0, task-1/ });
     expect(await refused(pagePaths.task(sweepId, "../../x"))).toMatchObject({ status: 404 });
     expect(await refused(`${pagePaths.task(sweepId, "task-0")}?split=train`)).toMatchObject({ status: 400 });
-  });
-});
-
-describe("sweeps side by side", () => {
-  test("share tasks; what cannot be compared is said", async () => {
-    const other = whole.map((body) =>
-      body.kind === "sweep_planned"
-        ? { ...body, plan: { ...body.plan, sweepId: "other" }, inspected: { ...body.inspected, dataHash: "e" } }
-        : body,
-    );
-    page.log.stored.push(...eventsOf(other, "other", 1_000));
-    const found = await read(`${pagePaths.compare}?sweeps=${sweepId},other`, api.Comparison);
-    expect(found.sweeps.map((sweep) => [sweep.sweepId, sweep.best?.tau])).toEqual([
-      [sweepId, Infinity],
-      ["other", Infinity],
-    ]);
-    expect(found.tasks).toHaveLength(2);
-    expect(found.warnings).toEqual([
-      expect.stringContaining("different documents"),
-      expect.stringContaining("No intervals yet"),
-    ]);
-  });
-
-  test("say how they differ once all have ended", async () => {
-    const differencesOf: StateDifferences = (all) => Promise.resolve([`${all.length} sweeps differ by nothing`]);
-    await page.again(whole, { differencesOf });
-    const second = whole.map((body) =>
-      body.kind === "sweep_planned" ? { ...body, plan: { ...body.plan, sweepId: "other" } } : body,
-    );
-    const path = `${pagePaths.compare}?sweeps=${sweepId},other`;
-    page.log.stored.push(...eventsOf(second.slice(0, -1), "other", 1_000));
-    expect(await read(path, api.Comparison)).toMatchObject({
-      differences: [],
-      warnings: [expect.stringContaining("No intervals yet")],
-    });
-    page.log.stored.push(...eventsOf(second.slice(-1), "other", 2_000));
-    expect(await read(path, api.Comparison)).toMatchObject({
-      differences: ["2 sweeps differ by nothing"],
-      warnings: [],
-    });
-  });
-
-  test.each(["", "?sweeps=", "?sweeps=a,b,c,d,e,f,g"])("are between one and six: %s", async (query) => {
-    expect(await refused(`${pagePaths.compare}${query}`)).toMatchObject({ status: 400 });
   });
 });
 
