@@ -75,6 +75,7 @@ describe("the arrows inside the trainer", () => {
     const visit = (module: string): void => {
       if (seen.has(module)) return;
       seen.add(module);
+      if (!/^bora_trainer\b/.test(module)) return; // Python's own inspect is not ours
       const path = module.replace(/^bora_trainer\.?/, "").replaceAll(".", "/");
       const file = [`${path}.py`, `${path}/__init__.py`].find((candidate) => filesInTrainer.has(candidate));
       if (file !== undefined) imported(file).forEach(visit);

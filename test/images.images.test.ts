@@ -15,19 +15,9 @@ import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { parse } from "yaml";
 import { z } from "zod";
 import { makeTinyData, resultsOf, run, short, writeExperiment } from "./fixtures/command-line.js";
-import {
-  buildah,
-  configOf,
-  environment,
-  hashesOf,
-  makeImages,
-  processesWith,
-  whyNot,
-  type ImageName,
-} from "./fixtures/images.js";
+import { buildah, configOf, environment, hashesOf, makeImages, whyNot, type ImageName } from "./fixtures/images.js";
 
 const minutes = (n: number) => n * 60_000;
 const read = (file: string): string => readFileSync(fileURLToPath(new URL(`../${file}`, import.meta.url)), "utf8");
@@ -101,13 +91,6 @@ describe.skipIf(inTheWay !== "")(`the images${inTheWay === "" ? "" : ` (${inTheW
     inits.add(init);
     void ended.then(() => inits.delete(init));
     return { ended, pid, init, health: () => runIn("trainer", volumes, Healthcheck?.Test.slice(1) ?? []) };
-  };
-
-  /** Until the sweep, which prints lines of JSON, has trained for a while. */
-  const untilItTrains = async (sweep: ReturnType<typeof runIn>): Promise<void> => {
-    let seen = 0;
-    for await (const line of sweep) if (String(line).includes('"evaluated"') && (seen += 1) > 2) return;
-    expect.unreachable(`the sweep ended: ${String((await sweep).all)}`);
   };
 
   beforeAll(async () => {
@@ -207,41 +190,6 @@ describe.skipIf(inTheWay !== "")(`the images${inTheWay === "" ? "" : ` (${inTheW
       process.kill(trainer.init, "SIGTERM");
       expect((await trainer.ended).exitCode).toBe(0);
       expect(names.map((name) => hashesOf(container(name).mount))).toEqual(before);
-    },
-    minutes(10),
-  );
-
-  it(
-    "end on SIGTERM in the middle of a sweep, at a checkpoint, within the time that compose gives them",
-    async () => {
-      const graceMs = (service: string): number => {
-        const { services } = z
-          .object({ services: z.record(z.string(), z.looseObject({ stop_grace_period: z.string().optional() })) })
-          .parse(parse(read("docker/compose.yaml"), { merge: true }));
-        return minutes(Number(/^(\d+)m$/.exec(services[service]?.stop_grace_period ?? "")?.[1]));
-      };
-      const trainer = await startTrainer();
-      expect((await trainer.health()).all).toBe("SERVING");
-      const train = { ...short, maxSteps: 100_000, patience: 100_000 };
-      const model = { source: "path", path: "/models/model", dtype: "float32" };
-      const spec = writeExperiment("/data", "long", { train, model }, at("data"));
-      const sweep = bora(controlled(), "sweep", "--spec", spec, "--out", "/runs", "--json");
-      await untilItTrains(sweep);
-      const [init = 0, ...others] = processesWith("tini", "node", "sweep", spec);
-      expect(others).toEqual([]);
-      expect(readFileSync(`/proc/${init}/status`, "utf8")).toMatch(/^Uid:\t10001\t/m);
-
-      const stop = async (pid: number, ended: ReturnType<typeof runIn>, within: number) => {
-        const late = delay(within, null, { ref: false });
-        process.kill(pid, "SIGTERM");
-        return (await Promise.race([ended, late]))?.exitCode;
-      };
-      expect(await stop(trainer.init, trainer.ended, graceMs("trainer"))).toBe(0);
-      const saved = readdirSync(at("runs"), { recursive: true, encoding: "utf8" }).filter((file) =>
-        /checkpoints\/step-\d+\/files\.json$/.test(file),
-      );
-      expect(saved.length).toBeGreaterThan(0);
-      expect(await stop(init, sweep, graceMs("bora"))).toBe(130);
     },
     minutes(10),
   );
