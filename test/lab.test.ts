@@ -146,6 +146,15 @@ describe.each([
       await expect(call()).rejects.toMatchObject({ code: "sweep_unknown", message: expect.stringMatching(/none/) });
   });
 
+  test.each(["../none", "a/b", "none\0", "Nobody"])("looks into no folder for %j, which is no id", async (sweepId) => {
+    await using opened = await lab();
+    for (const call of [() => opened.results(sweepId), () => opened.documents(sweepId)])
+      await expect(call()).rejects.toMatchObject({
+        code: "sweep_unknown",
+        message: expect.stringContaining("is no sweep's id"),
+      });
+  });
+
   test("says how far a sweep is that has no results yet", async () => {
     await using opened = await lab({ lingers: true });
     const sweep = await opened.sweep(spec);

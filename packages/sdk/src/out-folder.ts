@@ -3,7 +3,16 @@ import { join } from "node:path";
 import { BoraError, SweepResults, isMissing, parseWith } from "@bora/contracts";
 import { z } from "zod";
 
-export const sweepFolder = (dir: string, sweepId: string): string => join(dir, sweepId);
+/** An experiment's name and a hash: never a way out of the folder that sweeps are in. */
+const isSweepId = (text: string): boolean => /^[a-z0-9][a-z0-9-]{0,99}$/.test(text);
+
+/** Throws sweep_unknown for what cannot be the id of one. */
+export function sweepFolder(dir: string, sweepId: string): string {
+  if (isSweepId(sweepId)) return join(dir, sweepId);
+  throw new BoraError("sweep_unknown", `${JSON.stringify(sweepId.slice(0, 100))} is no sweep's id`, {
+    hint: "bora status lists the sweeps of --out; a results folder can be named by its path",
+  });
+}
 
 const Versioned = z.object({ schemaVersion: z.unknown() });
 const readable = SweepResults.shape.schemaVersion.value;
