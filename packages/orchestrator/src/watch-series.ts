@@ -86,6 +86,7 @@ export async function watchSeries<Outcome>(
     exit = reportError(error, terminal, json);
   } finally {
     await close(server);
+    await lab[Symbol.asyncDispose](); // with signals still heard, as in watch
   }
   if (!json) terminal.out(exitLine(exit));
   return exit;

@@ -98,6 +98,7 @@ export async function watch(
     exit = reportError(error, terminal, json);
   } finally {
     await closeServer(server);
+    await lab[Symbol.asyncDispose](); // with signals still heard: one that came now would leave its trainers to their leases
   }
   if (!json) terminal.out(exitLine(exit));
   return exit;
