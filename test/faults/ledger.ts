@@ -1,6 +1,6 @@
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
-import { dirname } from "node:path";
+import { existsSync, readFileSync } from "node:fs";
 import { z } from "zod";
+import { suiteTable } from "../tools/suite-report.js";
 
 /** What is known of one kind of fault, over all sweeps that it was done to. */
 const Entry = z.object({
@@ -29,12 +29,6 @@ export function readLedger(file: string | undefined): Ledger {
   return Ledger.parse(JSON.parse(readFileSync(file, "utf8")));
 }
 
-export function writeLedger(file: string, ledger: Ledger): void {
-  mkdirSync(dirname(file), { recursive: true });
-  writeFileSync(`${file}.new`, JSON.stringify(ledger, null, 2));
-  renameSync(`${file}.new`, file);
-}
-
 export const harm = ({ changed, lost, orphans, leases, store, failed }: Entry): number =>
   changed + lost + orphans + leases + store + failed;
 
@@ -47,19 +41,5 @@ export function table({ entries, skipped }: Ledger): string {
       String,
     ),
   ]);
-  const left = Object.entries(skipped).map(([name, why]) => `Not done here: ${name} (${why}).`);
-  const lines = [head, head.map((_, column) => (column === 0 ? "---" : "---:")), ...rows].map(
-    (row) => `| ${row.join(" | ")} |`,
-  );
-  return [...lines, ...(left.length > 0 ? ["", ...left] : [])].join("\n");
-}
-
-const marks = ["<!-- faults: begin -->", "<!-- faults: end -->"] as const;
-
-/** Puts the table into a page between its two marks. */
-export function writeTable(page: string, ledger: Ledger): void {
-  const text = readFileSync(page, "utf8");
-  const [begin, end] = [text.indexOf(marks[0]), text.indexOf(marks[1])];
-  if (begin < 0 || end < begin) throw new Error(`${page} has no place for the table (${marks.join(" ")})`);
-  writeFileSync(page, `${text.slice(0, begin + marks[0].length)}\n\n${table(ledger)}\n\n${text.slice(end)}`);
+  return suiteTable(head, rows, skipped);
 }

@@ -1,15 +1,22 @@
 // The fault suite: `npx nx run test:faults` does each fault once or twice, `-- --long` as often as docs/reliability.md says.
 // A long run is made of slices: `--ledger FILE` adds to what is there, `--minutes N` ends a slice, `--only TEXT` names
 // faults, `--seed N` repeats what chance did, `--write` puts the table into docs/reliability.md.
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 import { makeBench, root, type Bench } from "./bench.js";
 import { inspectDamage, isWhole, type Damage } from "./checks.js";
 import { faults, type Fault } from "./faults.js";
-import { harm, nothing, readLedger, table, writeLedger, writeTable, type Entry, type Ledger } from "./ledger.js";
+import { harm, nothing, readLedger, table, type Entry, type Ledger } from "./ledger.js";
 import { Random } from "./random.js";
 import { Trial } from "./trial.js";
+import {
+  skippedResults,
+  writeBetweenMarks,
+  writeLedger,
+  writeSuiteReport,
+  type SuiteResult,
+} from "../tools/suite-report.js";
 
 const text = { type: "string" } as const;
 const { values } = parseArgs({
@@ -91,34 +98,22 @@ async function runAll(bench: Bench, ledger: Ledger): Promise<void> {
   }
 }
 
-/** A report that .ci/count-tests.mjs reads as it reads vitest's. */
-function report({ entries, skipped }: Ledger): { passed: number; failed: number; skipped: number } {
-  const assertions = [
-    ...Object.entries(entries).map(([fullName, entry]) => ({
-      fullName,
-      status: harm(entry) === 0 ? "passed" : "failed",
-    })),
-    ...Object.entries(skipped).map(([name, why]) => ({ fullName: `${name} (skipped: ${why})`, status: "skipped" })),
-  ];
-  const of = (status: string) => assertions.filter((one) => one.status === status).length;
-  const sum = { passed: of("passed"), failed: of("failed"), skipped: of("skipped") };
-  mkdirSync(reports, { recursive: true });
-  const testResults = [{ status: sum.failed > 0 ? "failed" : "passed", assertionResults: assertions }];
-  writeFileSync(
-    join(reports, "faults.json"),
-    JSON.stringify({ numPassedTests: sum.passed, numFailedTests: sum.failed, testResults }),
-  );
-  return sum;
-}
+const resultsOf = ({ entries, skipped }: Ledger): SuiteResult[] => [
+  ...Object.entries(entries).map(([fullName, entry]): SuiteResult => ({
+    fullName,
+    status: harm(entry) === 0 ? "passed" : "failed",
+  })),
+  ...skippedResults(skipped),
+];
 
 console.log(`fault suite, seed ${seed}`);
 const bench = await makeBench();
 console.log(`${bench.expected.size} result files of an undisturbed sweep of ${(bench.lifeMs / 1000).toFixed(1)} s`);
 const ledger = readLedger(values.ledger);
 await runAll(bench, ledger);
-const sum = report(ledger);
+const sum = writeSuiteReport(reports, "faults.json", resultsOf(ledger));
 console.log(`\n${table(ledger)}\n`);
-if (values.write === true) writeTable(join(root, "docs/reliability.md"), ledger);
+if (values.write === true) writeBetweenMarks(join(root, "docs/reliability.md"), "faults", table(ledger));
 if (sum.failed === 0 && values.keep !== true) rmSync(bench.folder, { recursive: true });
 console.log(`${sum.passed} passed, ${sum.failed} failed, ${sum.skipped} skipped`);
 process.exitCode = sum.failed > 0 || sum.passed === 0 ? 1 : 0;

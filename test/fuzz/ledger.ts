@@ -1,6 +1,6 @@
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
-import { dirname } from "node:path";
+import { existsSync, readFileSync } from "node:fs";
 import { z } from "zod";
+import { suiteTable } from "../tools/suite-report.js";
 import { add, emptyTally, faults, Tally } from "./tally.js";
 import { targets } from "./targets.js";
 
@@ -21,12 +21,6 @@ export const noEntry = (): Entry => ({ tally: emptyTally(), batches: 0, grownMiB
 export function readLedger(file: string | undefined, seed: number): Ledger {
   if (file === undefined || !existsSync(file)) return { seed, entries: {}, skipped: {} };
   return Ledger.parse(JSON.parse(readFileSync(file, "utf8")));
-}
-
-export function writeLedger(file: string, ledger: Ledger): void {
-  mkdirSync(dirname(file), { recursive: true });
-  writeFileSync(`${file}.new`, JSON.stringify(ledger, null, 2));
-  renameSync(`${file}.new`, file);
 }
 
 const mostGrowthMiB = 64; // after the first batch, which loads what a target needs and fills its caches
@@ -57,19 +51,5 @@ export function table({ entries, skipped }: Ledger): string {
     noEntry(),
   );
   const rows = [...known.map(([name, entry]) => row(name, entry)), row("**all**", sum)];
-  const left = Object.entries(skipped).map(([name, why]) => `Not done here: ${name} (${why}).`);
-  const lines = [head, head.map((_, column) => (column === 0 ? "---" : "---:")), ...rows].map(
-    (cells) => `| ${cells.join(" | ")} |`,
-  );
-  return [...lines, ...(left.length > 0 ? ["", ...left] : [])].join("\n");
-}
-
-const marks = ["<!-- fuzz: begin -->", "<!-- fuzz: end -->"] as const;
-
-/** Puts the table into a page between its two marks. */
-export function writeTable(page: string, ledger: Ledger): void {
-  const text = readFileSync(page, "utf8");
-  const [begin, end] = [text.indexOf(marks[0]), text.indexOf(marks[1])];
-  if (begin < 0 || end < begin) throw new Error(`${page} has no place for the table (${marks.join(" ")})`);
-  writeFileSync(page, `${text.slice(0, begin + marks[0].length)}\n\n${table(ledger)}\n\n${text.slice(end)}`);
+  return suiteTable(head, rows, skipped);
 }

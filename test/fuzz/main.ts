@@ -1,15 +1,22 @@
 // The fuzz suite: `npx nx run test:fuzz` gives every reader of outside data some thousand inputs, `-- --long` a million.
 // A long run is made of slices: `--ledger FILE` goes on where the last one ended, `--minutes N` ends a slice, `--only TEXT`
 // names targets, `--seed N` repeats what chance did, `--write` puts the table into docs/reliability.md.
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { grew, harm, noEntry, readLedger, table, writeLedger, writeTable, type Entry, type Ledger } from "./ledger.js";
+import { grew, harm, noEntry, readLedger, table, type Entry, type Ledger } from "./ledger.js";
 import { add, faults, judged } from "./tally.js";
 import { targets, type Target } from "./targets.js";
 import { missing } from "./requirements.js";
 import { WorkerProcess } from "./worker-process.js";
+import {
+  skippedResults,
+  writeBetweenMarks,
+  writeLedger,
+  writeSuiteReport,
+  type SuiteResult,
+} from "../tools/suite-report.js";
 
 const text = { type: "string" } as const;
 const { values } = parseArgs({
@@ -93,25 +100,13 @@ async function fuzz(target: Target, ledger: Ledger): Promise<void> {
   );
 }
 
-/** A report that .ci/count-tests.mjs reads as it reads vitest's. */
-function report({ entries, skipped }: Ledger): { passed: number; failed: number; skipped: number } {
-  const assertions = [
-    ...Object.entries(entries).map(([fullName, entry]) => ({
-      fullName: `${fullName}: ${entry.tally.inputs} inputs`,
-      status: harm(entry) === 0 ? "passed" : "failed",
-    })),
-    ...Object.entries(skipped).map(([name, why]) => ({ fullName: `${name} (skipped: ${why})`, status: "skipped" })),
-  ];
-  const of = (status: string) => assertions.filter((one) => one.status === status).length;
-  const sum = { passed: of("passed"), failed: of("failed"), skipped: of("skipped") };
-  mkdirSync(reports, { recursive: true });
-  const testResults = [{ status: sum.failed > 0 ? "failed" : "passed", assertionResults: assertions }];
-  writeFileSync(
-    join(reports, "fuzz.json"),
-    JSON.stringify({ numPassedTests: sum.passed, numFailedTests: sum.failed, testResults }),
-  );
-  return sum;
-}
+const resultsOf = ({ entries, skipped }: Ledger): SuiteResult[] => [
+  ...Object.entries(entries).map(([fullName, entry]): SuiteResult => ({
+    fullName: `${fullName}: ${entry.tally.inputs} inputs`,
+    status: harm(entry) === 0 ? "passed" : "failed",
+  })),
+  ...skippedResults(skipped),
+];
 
 const ledger = readLedger(values.ledger, seed);
 console.log(`fuzz suite, seed ${ledger.seed}`);
@@ -123,8 +118,8 @@ for (const target of targets.filter(({ name }) => new RegExp(values.only ?? "").
     console.log(`skipped: ${target.name}: ${why}`);
   }
 }
-const sum = report(ledger);
+const sum = writeSuiteReport(reports, "fuzz.json", resultsOf(ledger));
 console.log(`\n${table(ledger)}\n`);
-if (values.write === true) writeTable(join(root, "docs/reliability.md"), ledger);
+if (values.write === true) writeBetweenMarks(join(root, "docs/reliability.md"), "fuzz", table(ledger));
 console.log(`${sum.passed} passed, ${sum.failed} failed, ${sum.skipped} skipped`);
 process.exitCode = sum.failed > 0 || sum.passed === 0 ? 1 : 0;

@@ -2,7 +2,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { atMost, equals, growth, missed, quantile, table, told, writeBetweenMarks, type Part } from "./figures.js";
+import { atMost, equals, growth, missed, quantile, table, told, type Part } from "./figures.js";
+import { writeBetweenMarks } from "../tools/suite-report.js";
 
 test("a quantile is one of the values: the nearest rank", () => {
   const values = Array.from({ length: 100 }, (_, place) => 100 - place);
@@ -51,10 +52,10 @@ test("a table takes the place of the one before, and of nothing else", () => {
   const folder = mkdtempSync(join(tmpdir(), "bora-figures-"));
   const page = join(folder, "page.md");
   writeFileSync(page, "before\n<!-- load: begin -->\nold\n<!-- load: end -->\nafter\n");
-  writeBetweenMarks(page, "| new |");
-  writeBetweenMarks(page, "| new |");
+  writeBetweenMarks(page, "load", "| new |");
+  writeBetweenMarks(page, "load", "| new |");
   expect(readFileSync(page, "utf8")).toBe("before\n<!-- load: begin -->\n\n| new |\n\n<!-- load: end -->\nafter\n");
   writeFileSync(page, "no place\n");
-  expect(() => writeBetweenMarks(page, "| new |")).toThrow(/no place/);
+  expect(() => writeBetweenMarks(page, "load", "| new |")).toThrow(/no place/);
   rmSync(folder, { recursive: true });
 });

@@ -1,5 +1,3 @@
-import { readFileSync, writeFileSync } from "node:fs";
-
 /** One line of the table: what was measured, and the bound that it has to hold, where it has one. */
 export interface Figure {
   what: string;
@@ -43,8 +41,6 @@ export function growth(samples: readonly number[]): number {
   return quantile(samples.slice(-third), 0.5) - quantile(samples.slice(-2 * third, -third), 0.5);
 }
 
-const marks = ["<!-- load: begin -->", "<!-- load: end -->"] as const;
-
 /** The table of docs/reliability.md: a row a figure, a column a store. */
 export function table(parts: readonly Part[]): string {
   const stores = [...new Set(parts.map(({ store }) => store))];
@@ -86,11 +82,3 @@ export const missed = (parts: readonly Part[]): string[] =>
           .map((one) => `${part.name}, ${part.store}: ${one.what} ${one.measured}, bound ${one.bound}`)
       : [],
   );
-
-/** Puts text into a page between its two marks. Throws where it has none. */
-export function writeBetweenMarks(page: string, text: string): void {
-  const before = readFileSync(page, "utf8");
-  const [begin, end] = [before.indexOf(marks[0]), before.indexOf(marks[1])];
-  if (begin < 0 || end < begin) throw new Error(`${page} has no place for the table (${marks.join(" ")})`);
-  writeFileSync(page, `${before.slice(0, begin + marks[0].length)}\n\n${text}\n\n${before.slice(end)}`);
-}

@@ -1,12 +1,13 @@
 // The load suite, by hand: `npx nx run test:load`. What it is held to, and what it measured, is in docs/reliability.md.
 // `--store sqlite|postgres` and `--only stream|artifact|startup` choose; `--seconds N`, `--rate N` (events a second, in all)
 // and `--events N` (in the store, at a start) make it smaller or larger; `--write` puts the table into docs/reliability.md, with what earlier runs measured beside it.
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { writeBetweenMarks, writeLedger } from "../tools/suite-report.js";
 import { artifact } from "./artifact.js";
-import { missed, table, writeBetweenMarks, type Figure, type Part } from "./figures.js";
+import { missed, table, type Figure, type Part } from "./figures.js";
 import { root } from "./measured-process.js";
 import { missing, openPlace, type Place, type StoreName } from "./places.js";
 import { startup } from "./startup.js";
@@ -80,9 +81,8 @@ for (const part of chosen(parts, values.only, "only"))
   for (const store of chosen(stores, values.store, "store")) done.push(await measure(part, store));
 console.log(`\n${table(done)}\n`);
 const all = withEarlier(done);
-mkdirSync(dirname(ledger), { recursive: true });
-writeFileSync(ledger, JSON.stringify(all, null, 2));
-if (values.write === true) writeBetweenMarks(join(root, "docs/reliability.md"), table(all));
+writeLedger(ledger, all);
+if (values.write === true) writeBetweenMarks(join(root, "docs/reliability.md"), "load", table(all));
 const [misses, skipped] = [missed(done), done.filter((part) => "skipped" in part).length];
 for (const miss of misses) console.log(`missed: ${miss}`);
 console.log(`${done.length - skipped} measured, ${skipped} skipped, ${misses.length} bounds missed`);
