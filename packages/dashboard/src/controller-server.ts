@@ -7,7 +7,7 @@ import { controllerApi } from "@bora/sdk/controller";
 import Fastify, { type FastifyReply } from "fastify";
 import { addControllerRoutes, controlledBy } from "./controller-routes.js";
 import { checkToken, isOwnHost } from "./guard.js";
-import { httpStatus, listenOn } from "./http-errors.js";
+import { httpStatus, listenOn, refusalOf } from "./http-errors.js";
 
 export interface ControllerServer extends AsyncDisposable {
   readonly file: controllerApi.ControllerFile;
@@ -21,8 +21,7 @@ export interface ServeOptions {
 
 function refuse(reply: FastifyReply, thrown: unknown, as?: number): FastifyReply {
   const { status, error } = httpStatus(thrown);
-  const { code, message, hint } = error;
-  return reply.code(as ?? status).send({ error: { code, message, hint } });
+  return reply.code(as ?? status).send(refusalOf(error));
 }
 
 /** Writes controller.json so that a reader sees all of it or nothing, readable by its owner only. */

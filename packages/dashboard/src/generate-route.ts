@@ -1,8 +1,9 @@
 import { Readable } from "node:stream";
-import { BoraError, parseWith, toBoraError } from "@bora/contracts";
+import { BoraError, parseWith } from "@bora/contracts";
 import type { GeneratedPiece, Lab } from "@bora/sdk";
 import { controllerApi, GenerateRequest } from "@bora/sdk/controller";
 import type { FastifyInstance } from "fastify";
+import { refusalOf } from "./http-errors.js";
 
 const line = (value: unknown): string => `${JSON.stringify(value)}\n`;
 
@@ -11,8 +12,7 @@ async function* linesOf(pieces: AsyncIterator<GeneratedPiece>, first: IteratorRe
   try {
     for (let next = first; next.done !== true; next = await pieces.next()) yield line(next.value);
   } catch (thrown) {
-    const { code, message, hint } = toBoraError(thrown);
-    yield line({ error: { code, message, hint } });
+    yield line(refusalOf(thrown));
   } finally {
     await pieces.return?.();
   }

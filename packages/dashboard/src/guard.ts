@@ -1,7 +1,8 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import { BoraError } from "@bora/contracts";
 
-const digest = (text: string): Buffer => createHash("sha256").update(text).digest();
+/** A token as it is compared and kept: SHA-256. */
+export const digest = (text: string): Buffer => createHash("sha256").update(text).digest();
 
 /** Compares in time that does not depend on where two tokens differ. */
 export const sameToken = (given: string, token: string): boolean => timingSafeEqual(digest(given), digest(token));

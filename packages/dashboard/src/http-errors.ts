@@ -17,6 +17,12 @@ const statusOf: Partial<Record<BoraError["code"], number>> = {
   disk_full: 507,
 };
 
+/** What a refusal says on every route: in an answer of its own, or as the last of a stream. */
+export function refusalOf(thrown: unknown): { error: { code: string; message: string; hint: string } } {
+  const { code, message, hint } = toBoraError(thrown);
+  return { error: { code, message, hint } };
+}
+
 /** A thrown thing as an error of ours and its HTTP status. */
 export function httpStatus(thrown: unknown): { status: number; error: BoraError } {
   const tooLargeOrMalformed = thrown instanceof Error && "statusCode" in thrown && !(thrown instanceof BoraError);

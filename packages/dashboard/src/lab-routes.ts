@@ -1,17 +1,16 @@
 import { realpath } from "node:fs/promises";
 import { basename, dirname, join, resolve, sep } from "node:path";
-import { PassThrough, Readable } from "node:stream";
-import { BoraError, isMissing, parseExperiment, parseWith, toBoraError, type DocumentRow } from "@bora/contracts";
+import { Readable } from "node:stream";
+import { BoraError, isMissing, parseExperiment, type DocumentRow } from "@bora/contracts";
 import { controllerApi } from "@bora/sdk/controller";
-import type { ControlledLab } from "./controller-routes.js";
 import type { FastifyInstance, FastifyReply } from "fastify";
-import { z } from "zod";
+import type { ControlledLab } from "./controller-routes.js";
+import { refusalOf } from "./http-errors.js";
+import { parsedRequest } from "./parsed-request.js";
+import { frame, openStream } from "./server-sent-events.js";
 
-const keepAliveMs = 15_000; // a model's first use takes minutes, and clients give up on a silent stream
-
+const protocol = { hint: "see docs/protocol.md" };
 const rowsAChunk = 1_000;
-
-const frame = (event: string, data: string): string => `event: ${event}\ndata: ${data}\n\n`;
 
 /** What goes on, told to whoever asked for it. */
 interface Teller {
@@ -26,14 +25,11 @@ interface Teller {
  * the end. A client that leaves ends it.
  */
 function answerStream(work: (teller: Teller) => Promise<unknown>): Readable {
-  const stream = new PassThrough();
+  const stream = openStream();
   const gone = new AbortController();
-  const keepAlive = setInterval(() => stream.write(":\n\n"), keepAliveMs).unref();
   stream.once("close", () => {
-    clearInterval(keepAlive);
     gone.abort();
   });
-  stream.write(": bora\n\n");
   const tell = (event: string, data: string) => {
     if (!stream.destroyed) stream.write(frame(event, data));
   };
@@ -51,10 +47,7 @@ function answerStream(work: (teller: Teller) => Promise<unknown>): Readable {
   };
   const last = work(teller).then(
     (answer) => frame("answer", controllerApi.toJson(answer)),
-    (error: unknown) => {
-      const { code, message, hint } = toBoraError(error);
-      return frame("failed", JSON.stringify({ error: { code, message, hint } }));
-    },
+    (error: unknown) => frame("failed", JSON.stringify(refusalOf(error))),
   );
   void last.then((text) => stream.end(text));
   return stream;
@@ -87,19 +80,19 @@ function startWork(
   const { adapt, evaluate, export: exported, "few-shot-curves": curves } = controllerApi.workRequests;
   switch (kind) {
     case "adapt": {
-      const request = parsed(adapt, body);
+      const request = parsedRequest(adapt, body, protocol);
       return (teller) => lab.adapt(request, teller);
     }
     case "few-shot-curves": {
-      const request = parsed(curves, body);
+      const request = parsedRequest(curves, body, protocol);
       return (teller) => lab.fewShotCurves(request, teller);
     }
     case "evaluate": {
-      const request = parsed(evaluate, body);
+      const request = parsedRequest(evaluate, body, protocol);
       return (teller) => lab.evaluate(request, teller);
     }
     case "export": {
-      const request = parsed(exported, body);
+      const request = parsedRequest(exported, body, protocol);
       return async (teller) => {
         const to = await inside(dir, request.to);
         return lab.export({ ...request, to }, teller);
@@ -108,12 +101,6 @@ function startWork(
     default:
       return kind satisfies never;
   }
-}
-
-function parsed<T extends z.ZodType>(schema: T, body: unknown): z.output<T> {
-  const result = parseWith(schema, body);
-  if (result.success) return result.data;
-  throw new BoraError("usage", z.prettifyError(result.error), { hint: "see docs/protocol.md" });
 }
 
 function* lines(rows: readonly DocumentRow[]): Iterable<string> {

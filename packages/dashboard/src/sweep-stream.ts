@@ -1,13 +1,10 @@
-import { PassThrough, type Readable } from "node:stream";
+import type { PassThrough, Readable } from "node:stream";
 import { finished } from "node:stream/promises";
 import { toBoraError } from "@bora/contracts";
 import type { SweepHandle } from "@bora/sdk";
 import { controllerApi, encodeSweepEvent } from "@bora/sdk/controller";
-
-const keepAliveMs = 15_000; // proxies and clients give up on a silent stream after 30 s or more
-
-const frame = (event: string, data: string, id?: number): string =>
-  `${id === undefined ? "" : `id: ${id}\n`}event: ${event}\ndata: ${data}\n\n`;
+import { refusalOf } from "./http-errors.js";
+import { frame, openStream } from "./server-sent-events.js";
 
 async function write(out: PassThrough, text: string): Promise<void> {
   if (out.write(text) || out.destroyed) return;
@@ -24,10 +21,7 @@ async function pour(handle: SweepHandle, afterPosition: number, out: PassThrough
   }
   const ended = await handle.outcome().then(
     (outcome) => frame("outcome", controllerApi.toJson(outcome)),
-    (error: unknown) => {
-      const { code, message, hint } = toBoraError(error);
-      return frame("failed", JSON.stringify({ error: { code, message, hint } }));
-    },
+    (error: unknown) => frame("failed", JSON.stringify(refusalOf(error))),
   );
   await write(out, ended);
   out.end();
@@ -35,14 +29,8 @@ async function pour(handle: SweepHandle, afterPosition: number, out: PassThrough
 
 /** Server-sent events of a sweep: `event` with the position as id, then one `outcome` (or `failed`) and the end. */
 export function sweepStream(handle: SweepHandle, afterPosition: number): { stream: Readable; closed: Promise<void> } {
-  const stream = new PassThrough();
-  stream.write(": bora\n\n");
-  const keepAlive = setInterval(() => stream.write(":\n\n"), keepAliveMs).unref();
-  const closed = finished(stream, { readable: true })
-    .catch(() => undefined)
-    .finally(() => {
-      clearInterval(keepAlive);
-    });
+  const stream = openStream();
+  const closed = finished(stream, { readable: true }).catch(() => undefined);
   pour(handle, afterPosition, stream).catch((error: unknown) => stream.destroy(toBoraError(error)));
   return { stream, closed };
 }

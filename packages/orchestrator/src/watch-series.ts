@@ -5,6 +5,7 @@ import { exitLine, type ExitName } from "./exit-codes.js";
 import { listenForInterrupts } from "./interrupt.js";
 import { openReporter, type Reporter } from "./progress/reporter.js";
 import type { Terminal } from "./terminal.js";
+import { closeAll } from "./watch.js";
 
 const resumeHint = "from which the same command goes on";
 
@@ -85,11 +86,8 @@ export async function watchSeries<Outcome>(
     await shown.end();
     exit = reportError(error, terminal, json);
   } finally {
-    await close(server);
-    await lab[Symbol.asyncDispose](); // with signals still heard, as in watch
+    await closeAll(server, lab);
   }
   if (!json) terminal.out(exitLine(exit));
   return exit;
 }
-
-const close = async (server: AsyncDisposable | null): Promise<void> => server?.[Symbol.asyncDispose]();

@@ -58,7 +58,11 @@ async function show(handle: SweepHandle, reporter: Reporter): Promise<void> {
   for await (const event of handle.events(0, { aboutAtMost: history })) reporter.event(event);
 }
 
-const closeServer = async (server: AsyncDisposable | null): Promise<void> => server?.[Symbol.asyncDispose]();
+/** Closes while signals are still heard: one that came after would leave trainers to their leases. */
+export async function closeAll(server: AsyncDisposable | null, lab: Lab): Promise<void> {
+  await server?.[Symbol.asyncDispose]();
+  await lab[Symbol.asyncDispose]();
+}
 
 /** Starts a sweep by `start`, serves it to other processes while it runs here, shows it, and says how to exit. */
 export async function watch(
@@ -97,8 +101,7 @@ export async function watch(
     await reporter.end();
     exit = reportError(error, terminal, json);
   } finally {
-    await closeServer(server);
-    await lab[Symbol.asyncDispose](); // with signals still heard: one that came now would leave its trainers to their leases
+    await closeAll(server, lab);
   }
   if (!json) terminal.out(exitLine(exit));
   return exit;

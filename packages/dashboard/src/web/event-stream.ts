@@ -1,4 +1,5 @@
 import { PassThrough, type Readable } from "node:stream";
+import { frame } from "../server-sent-events.js";
 import type { EventLine } from "./page-api.js";
 import type { Watcher } from "./sweep-library.js";
 
@@ -8,7 +9,7 @@ const linesEveryMs = 100;
 const mostLines = 200; // at once, the newest: of a storm nobody reads every line
 const mostWaiting = 256 * 1024; // bytes that a slow reader may leave unread
 
-const lineText = (line: EventLine): string => `id: ${line.position}\nevent: line\ndata: ${JSON.stringify(line)}\n\n`;
+const lineText = (line: EventLine): string => frame("line", JSON.stringify(line), line.position);
 
 /**
  * Server-sent events of a sweep: `line` with the position as id, the newest where many come at once, and `changed`, at most twice a second, when there is
@@ -37,7 +38,7 @@ export function eventStream(watch: (watcher: Watcher, signal: AbortSignal) => Pr
     changed: () => {
       due ??= setTimeout(() => {
         due = null;
-        send("event: changed\ndata: {}\n\n");
+        send(frame("changed", "{}"));
       }, changedEveryMs);
     },
   };

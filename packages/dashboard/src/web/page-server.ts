@@ -7,7 +7,7 @@ import type { SweepLog, TrainerLook } from "@bora/sdk/controller";
 import fastifyStatic from "@fastify/static";
 import Fastify, { type FastifyInstance, type FastifyReply } from "fastify";
 import { addControllerRoutes, type ControlledLab } from "../controller-routes.js";
-import { httpStatus, listenOn } from "../http-errors.js";
+import { httpStatus, listenOn, refusalOf } from "../http-errors.js";
 import { pageOpenApi } from "../open-api.js";
 import { Login, pagePaths, type Figures } from "./page-api.js";
 import { addGuard, cookieOf, Forbidden } from "./page-guard.js";
@@ -54,8 +54,7 @@ function refuse(reply: FastifyReply, thrown: unknown): FastifyReply {
   const { status, error } = httpStatus(thrown);
   if (thrown instanceof TooManyLogins) void reply.header("retry-after", thrown.retryAfterSeconds).code(429);
   else void reply.code(thrown instanceof Forbidden ? 403 : status);
-  const { code, message, hint } = error;
-  return reply.type("application/json").send({ error: { code, message, hint } });
+  return reply.type("application/json").send(refusalOf(error));
 }
 
 function addSessionRoutes(app: FastifyInstance, sessions: Sessions, site: PageSite, { dir }: PageParts): void {

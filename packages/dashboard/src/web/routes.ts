@@ -1,7 +1,8 @@
-import { BoraError, parseWith, tauToJson, type SweepResults } from "@bora/contracts";
+import { BoraError, tauToJson, type SweepResults } from "@bora/contracts";
 import type { SweepCommand } from "@bora/sdk";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { z } from "zod";
+import { parsedRequest } from "../parsed-request.js";
 import { comparison } from "./comparison.js";
 import { eventStream } from "./event-stream.js";
 import { Command, pagePaths, TaskView, type Figures } from "./page-api.js";
@@ -41,11 +42,8 @@ function figuresJson(reply: FastifyReply, { validation, train, ...rest }: Figure
   return reply.type("application/json").send(text);
 }
 
-export function parsed<T extends z.ZodType>(schema: T, value: unknown, what: string): z.output<T> {
-  const result = parseWith(schema, value);
-  if (result.success) return result.data;
-  throw new BoraError("usage", `${what}: ${z.prettifyError(result.error)}`, { hint: "see docs/page.md" });
-}
+export const parsed = <T extends z.ZodType>(schema: T, value: unknown, what: string): z.output<T> =>
+  parsedRequest(schema, value, { what, hint: "see docs/page.md" });
 
 export const Lines = z.object({
   before: z.coerce.number().int().min(0).default(Number.MAX_SAFE_INTEGER),

@@ -1,7 +1,8 @@
 import { Readable } from "node:stream";
-import { BoraError, parseExperiment, toBoraError, type ExperimentSpec } from "@bora/contracts";
+import { BoraError, parseExperiment, type ExperimentSpec } from "@bora/contracts";
 import type { GeneratedPiece, Lab, TextSource } from "@bora/sdk";
 import type { FastifyInstance } from "fastify";
+import { refusalOf } from "../http-errors.js";
 import { pagePaths, SpeakRequest } from "./page-api.js";
 import { parsed } from "./routes.js";
 import type { SweepLibrary } from "./sweep-library.js";
@@ -31,8 +32,7 @@ async function* lines(pieces: AsyncIterable<GeneratedPiece>): AsyncIterable<stri
   try {
     for await (const piece of pieces) yield `${JSON.stringify(piece)}\n`;
   } catch (error) {
-    const { code, message, hint } = toBoraError(error);
-    yield `${JSON.stringify({ error: { code, message, hint } })}\n`;
+    yield `${JSON.stringify(refusalOf(error))}\n`;
   }
 }
 

@@ -1,7 +1,8 @@
-import { createHash, timingSafeEqual } from "node:crypto";
+import { timingSafeEqual } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { BoraError } from "@bora/contracts";
+import { digest } from "../guard.js";
 
 const inClear = /^[\x21-\x7e]{16,}$/;
 const hashed = /^sha256:([0-9a-f]{64})$/;
@@ -23,8 +24,8 @@ export class TokenFile {
   /** The time taken does not tell how much of a token fits. */
   async admits(token: string): Promise<boolean> {
     const known = await digestsIn(this.path).catch(() => []);
-    const given = createHash("sha256").update(token).digest();
-    return known.map((digest) => timingSafeEqual(given, digest)).includes(true);
+    const given = digest(token);
+    return known.map((own) => timingSafeEqual(given, own)).includes(true);
   }
 }
 
@@ -43,7 +44,7 @@ async function digestsIn(path: string): Promise<Buffer[]> {
     if (line === "") return [];
     const hash = hashed.exec(line)?.[1];
     if (hash !== undefined) return [Buffer.from(hash, "hex")];
-    if (inClear.test(line) && !line.startsWith("sha256:")) return [createHash("sha256").update(line).digest()];
+    if (inClear.test(line) && !line.startsWith("sha256:")) return [digest(line)];
     throw missing(`line ${index + 1} of the token file ${basename(path)} is none`); // its number alone: it is a secret
   });
 }
