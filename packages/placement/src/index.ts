@@ -6,7 +6,7 @@ export { StaticPlacer, type StaticPlacerOptions, type Probe } from "./static-pla
 export { readTrainersFile, type RunningTrainer } from "./trainers-file.js";
 export type { CertificateFiles, CertificateOptions } from "./certificates.js";
 export { livingTrainers, type LivingTrainer } from "./living-trainers.js";
-export { type Placer, type Placement, type PlaceRequest } from "./placer.js";
+export { textTrainerPrefix, type Placer, type Placement, type PlaceRequest } from "./placer.js";
 
 /** As certificates.ts says; its library loads when it is called, and not with every placement. */
 export const makeCertificates = async (options: CertificateOptions): Promise<CertificateFiles> =>

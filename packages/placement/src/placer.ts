@@ -18,6 +18,9 @@ export interface PlaceRequest {
   leaseMs: number; // the trainer leaves by itself once its lease has lapsed
 }
 
+/** Of the ids of trainers that answer questions beside a sweep, for whoever asks: no sweep's controller ends them. */
+export const textTrainerPrefix = "text-";
+
 /** Where trainers come from. A placed trainer outlives the controller by its lease, so that a new one can adopt it. */
 export interface Placer {
   /**

@@ -1,5 +1,5 @@
 import { BoraError } from "@bora/contracts";
-import type { Placement } from "@bora/placement";
+import { textTrainerPrefix, type Placement } from "@bora/placement";
 import type { Trainer } from "@bora/trainer-client";
 import { supervise, type Attempts } from "./launch.js";
 import type { Loop } from "./loop.js";
@@ -26,9 +26,22 @@ export async function takeOver(loop: Loop, attempts: Attempts): Promise<Promise<
     else await loop.record(() => [{ kind: "lease_expired", runId: run.runId, attempt: run.attempt }]);
   }
   const serving = new Set(live.map(({ trainerId }) => trainerId));
-  for (const { trainerId } of ready)
-    if (!serving.has(trainerId)) await placer.release(trainerId, strangerGraceMs, loop.signal);
+  await releaseAll(
+    loop,
+    ready.filter(({ trainerId }) => !serving.has(trainerId)),
+  );
   return following;
+}
+
+/** Of a sweep that has ended: its controller may have died before its trainers were gone. */
+export async function endLeftTrainers(loop: Loop): Promise<void> {
+  const ready = (await loop.deps.placer.list(loop.signal)).filter(({ at }) => at === "ready");
+  await releaseAll(loop, ready);
+}
+
+async function releaseAll({ deps: { placer }, signal }: Loop, left: readonly Placement[]): Promise<void> {
+  const ours = left.filter(({ trainerId }) => !trainerId.startsWith(textTrainerPrefix)); // not in use by another lab
+  await Promise.all(ours.map(({ trainerId }) => placer.release(trainerId, strangerGraceMs, signal)));
 }
 
 /** The trainer when it holds the run; null when it does not, or when it has been silent until its lease was over. */

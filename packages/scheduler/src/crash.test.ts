@@ -62,7 +62,6 @@ async function crashAfter(world: World, events: number): Promise<boolean> {
 
 const finish = async (world: World) => {
   const { state } = await world.clock.result(runSweep(world.controller().deps, sweep));
-  await world.clock.pass(70_000); // a trainer whose sweep was over when its controller died leaves with its lease
   expect(world.living.map(({ trainerId }) => trainerId)).toEqual([]);
   expect(world.mostAtOnce).toBe(1);
   return results(state, world.out);
@@ -101,6 +100,16 @@ describe("a controller that is killed", () => {
       if (training) expect(Math.max(...attempts)).toBe(1);
       expect(world.starts.length - before).toBeLessThanOrEqual(2);
     }
+  });
+
+  it("is followed by one that leaves a trainer in use for questions alone, and ends every other", async () => {
+    using world = new World(script);
+    await crashAfter(world, 8);
+    const { placer } = world.controller().deps;
+    for (const trainerId of ["text-1", "another-sweep-t1"])
+      await placer.place({ trainerId, leaseMs: 3_600_000 }, new AbortController().signal);
+    await world.clock.result(runSweep(world.controller().deps, sweep));
+    expect(world.living.map(({ trainerId }) => trainerId)).toEqual(["text-1"]);
   });
 
   it("again and again, or drained, or with its trainers, comes to the same", async () => {

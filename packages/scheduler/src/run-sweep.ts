@@ -12,7 +12,7 @@ import {
 import type { NewEvent, StoredEvent } from "@bora/store";
 import { randomUUID } from "node:crypto";
 import { setMaxListeners } from "node:events";
-import { takeOver } from "./boot.js";
+import { endLeftTrainers, takeOver } from "./boot.js";
 import { decide, nextWakeMs, type Command } from "./decide.js";
 import { evolveAll } from "./evolve.js";
 import { fetchResults } from "./fetch-results.js";
@@ -123,7 +123,7 @@ class SweepLoop implements Loop {
   /** Stores what this call begins with, then takes over what an earlier controller left. */
   private async open(): Promise<void> {
     await this.store(opening(this.current, this.request));
-    if (this.current.phase.at === "ended") return;
+    if (this.current.phase.at === "ended") return endLeftTrainers(this);
     await this.store(await adoptions(this.deps.store, this.deps.out, this.current));
     this.request.control?.listen((verb) => {
       this.abandoned ||= verb.verb === "abandon";

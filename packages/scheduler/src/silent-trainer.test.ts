@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { request } from "./experiment.fixture.js";
 import { runSweep, type SweepProgress } from "./run-sweep.js";
+import { refuse } from "./simulated-trainer.fixture.js";
 import { World } from "./world.fixture.js";
 
 let world: World;
@@ -62,6 +63,16 @@ describe("a silent trainer", () => {
     const { outcome } = await world.clock.result(runSweep({ ...world.controller().deps, leaseMs: 6_000 }, onePack()));
     expect(outcome).toBe("done");
     expect(world.starts).toHaveLength(1);
+  });
+
+  it("that does not answer its first call is ended, and another is placed", async () => {
+    begin({ trials: () => ({ doneAt: 12 }) });
+    let faults = 1;
+    const connectFault = () => (faults-- > 0 ? refuse("trainer_lost") : null);
+    const { outcome } = await world.clock.result(runSweep(world.controller({ connectFault }).deps, onePack()));
+    expect(outcome).toBe("done");
+    expect(world.processes.map(({ alive }) => alive)).toEqual([false, false]);
+    expect(world.mostAtOnce).toBe(1);
   });
 
   it("for less than its lease costs nothing", async () => {

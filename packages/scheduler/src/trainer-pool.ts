@@ -106,12 +106,23 @@ export class TrainerPool {
   private place(busy: boolean): Entry {
     this.placed += 1;
     const trainerId = `${this.ports.sweepId}-t${this.placed}`;
-    const { placer, connectTrainer, leaseMs, signal } = this.ports;
-    const trainer = placer.place({ trainerId, leaseMs }, signal).then((ready) => connectTrainer(ready, signal));
+    const trainer = this.start(trainerId);
     const entry: Entry = { trainerId, busy, failedInRow: 0, trainer };
     this.entries.set(trainerId, entry);
     trainer.catch(() => this.entries.delete(trainerId));
     return entry;
+  }
+
+  /** One that is placed but does not answer its first call goes again: nobody would know of it afterwards. */
+  private async start(trainerId: string): Promise<Trainer> {
+    const { placer, connectTrainer, leaseMs, signal } = this.ports;
+    const ready = await placer.place({ trainerId, leaseMs }, signal);
+    try {
+      return await connectTrainer(ready, signal);
+    } catch (thrown) {
+      if (!signal.aborted) await placer.release(trainerId, graceMs, signal);
+      throw thrown;
+    }
   }
 
   /** The entry's trainer when it still answers; otherwise null, and it is gone if it was `ours` to end. */

@@ -24,6 +24,7 @@ export interface ControllerOptions {
   /** Refuses to write while it returns an error. */
   storeFault?: () => BoraError | null;
   placeFault?: () => BoraError | null;
+  connectFault?: () => BoraError | null;
   maxTrainers?: number;
 }
 
@@ -67,7 +68,7 @@ export class World {
       deps: {
         store: this.store(life, options, () => controller),
         placer: this.placer(life, options),
-        connectTrainer: ({ address }) => this.connect(life, address),
+        connectTrainer: ({ address }) => this.connect(life, address, options),
         clock: {
           wallMs: () => this.clock.wallMs(),
           monotonicMs: () => this.clock.monotonicMs(),
@@ -142,9 +143,15 @@ export class World {
     return { at: "ready", trainerId, instanceId, address: instanceId, token: "t", node: "here", devices: ["cpu"] };
   }
 
-  private connect(life: { alive: boolean }, address: string): Promise<SimulatedTrainer> {
+  private connect(
+    life: { alive: boolean },
+    address: string,
+    { connectFault }: ControllerOptions,
+  ): Promise<SimulatedTrainer> {
     const process = this.processes.find(({ instanceId }) => instanceId === address);
     if (!life.alive) return forever();
+    const fault = connectFault?.();
+    if (fault) return Promise.reject(fault);
     if (!process?.alive || process.unreachable || process.frozen) return Promise.reject(refuse("trainer_lost"));
     const trainer = new SimulatedTrainer(process, () => (life.alive ? Promise.resolve() : forever()));
     return Promise.resolve(trainer);

@@ -1,6 +1,7 @@
 import { access } from "node:fs/promises";
 import { join } from "node:path";
 import { BoraError, modelSource, wire, type ExperimentSpec } from "@bora/contracts";
+import { textTrainerPrefix } from "@bora/placement";
 import type { StoreReader } from "@bora/store";
 import type { TextTrainer } from "@bora/trainer-client";
 import { GenerateRequest, type GeneratedPiece, type GenerateOptions, type TextSource } from "./generate-request.js";
@@ -28,7 +29,7 @@ export class TextLab implements AsyncDisposable {
     private readonly parts: Parts,
     private readonly reader: () => Promise<StoreReader>,
   ) {
-    this.trainerId = `text-${parts.newId().slice(0, 8)}`;
+    this.trainerId = `${textTrainerPrefix}${parts.newId().slice(0, 8)}`;
   }
 
   async *generate(asked: GenerateRequest, options: GenerateOptions = {}): AsyncGenerator<GeneratedPiece> {
