@@ -1,4 +1,5 @@
 import type { ControlEvent } from "@bora/contracts";
+import { noCurve } from "./learning-curve.js";
 import { countEnded, withRun, withTrials } from "./state-edits.js";
 import { byId, emptySweep, type RunRecord, type SweepState, type TrialRecord } from "./sweep-state.js";
 
@@ -76,7 +77,7 @@ const newTrial = ({ id, tau, seed }: { id: string; tau: number; seed: number }):
   outcome: null,
   manifest: null,
   failure: null,
-  validation: [],
+  validation: noCurve,
   taskBest: [],
   adoptedFrom: null,
   fetched: false,
@@ -214,7 +215,7 @@ function requeued(state: SweepState, { trialIds }: Of<"trials_requeued">): Sweep
         ...trial,
         attempts: 0,
         failure: null,
-        ...(resumable ? {} : { runId: null, validation: [], taskBest: [] }),
+        ...(resumable ? {} : { runId: null, validation: noCurve, taskBest: [] }),
       }),
     );
     return resumable && run.phase.at === "closed"

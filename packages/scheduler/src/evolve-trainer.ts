@@ -1,4 +1,5 @@
 import { isErrorCode, wire, type ErrorDomain, type TrialOutcome } from "@bora/contracts";
+import { lowest, withPoint } from "./learning-curve.js";
 import { countEnded, withRun, withTrials } from "./state-edits.js";
 import type { Failure, ResultManifest, RunRecord, SweepState, TrialRecord } from "./sweep-state.js";
 
@@ -90,7 +91,7 @@ function evaluated(state: SweepState, run: RunRecord, trialId: string, found: wi
   if (found.scored !== wire.Scored.TASK || found.split !== wire.Split.VALIDATION) return state;
   return withTrials(state, [trialId], (trial) => {
     if (trial.runId !== run.runId) return trial;
-    const validation = withPoint(trial.validation, { step: found.step, nllPerToken: macroNats(found.tasks) });
+    const validation = withPoint(trial.validation, found.step, macroNats(found.tasks));
     if (validation === null) return trial;
     return {
       ...trial,
@@ -98,20 +99,6 @@ function evaluated(state: SweepState, run: RunRecord, trialId: string, found: wi
       taskBest: lowestByTask(trial.taskBest, found),
     };
   });
-}
-
-/**
- * A curve with one more point, by step; null where that step has one already: a resumed run repeats the steps after its
- * checkpoint, and the last evaluation scores the best step once more.
- */
-function withPoint(
-  curve: TrialRecord["validation"],
-  point: TrialRecord["validation"][number],
-): TrialRecord["validation"] | null {
-  const last = curve.at(-1);
-  if (last === undefined || point.step > last.step) return [...curve, point];
-  if (curve.some(({ step }) => step === point.step)) return null;
-  return [...curve, point].sort((a, b) => a.step - b.step);
 }
 
 /** Each task's lowest nats per token so far; of equals the earlier step. */
@@ -178,9 +165,9 @@ function runFailed(state: SweepState, run: RunRecord, failed: wire.RunFailed): S
 
 /** A trial whose attempt ended on request: stopped where a checkpoint and a metric exist, else back in the queue. */
 function putDown(trial: TrialRecord, stop: boolean): TrialRecord {
-  const curve = trial.validation.map(({ nllPerToken }) => nllPerToken);
-  if (!stop || curve.length === 0) return { ...trial, state: { at: "queued", attempts: trial.attempts } };
-  return { ...trial, state: { at: "stopped", by: "user", nllPerToken: Math.min(...curve) } };
+  const { validation } = trial;
+  if (!stop || validation.steps.length === 0) return { ...trial, state: { at: "queued", attempts: trial.attempts } };
+  return { ...trial, state: { at: "stopped", by: "user", nllPerToken: lowest(validation) } };
 }
 
 const domains: Partial<Record<wire.Domain, ErrorDomain>> = {

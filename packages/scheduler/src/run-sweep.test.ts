@@ -32,8 +32,8 @@ describe("a sweep of three taus in two packs", () => {
       expect(trial.state).toEqual({ at: "done", runId: trial.runId, nllPerToken: natsAt(trial.id, 4) });
       const ending = { steps: 6, bestStep: 4, ended: "validation", float32Check: null };
       expect(trial.outcome).toEqual({ ...ending, nllPerToken: natsAt(trial.id, 4) });
-      expect(trial.validation.map(({ step }) => step)).toEqual([2, 4, 6]);
-      expect(trial.validation[0]?.nllPerToken).toBeCloseTo(natsAt(trial.id, 2), 12);
+      expect(trial.validation.steps).toEqual([2, 4, 6]);
+      expect(trial.validation.natsPerToken[0]).toBeCloseTo(natsAt(trial.id, 2), 12);
       expect(trial.attempts).toBe(0);
     }
   });

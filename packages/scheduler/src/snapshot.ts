@@ -7,7 +7,7 @@ import { byId, type SweepState } from "./sweep-state.js";
  * Of what `evolve` makes of events. Raise it with every change to SweepState or to what an event does to it: snapshots of
  * another version are passed over, and the sweep is folded from its first event.
  */
-export const foldVersion = 1;
+export const foldVersion = 2;
 
 const everyEvents = 20_000; // fewer are folded in a part of a second
 const worthKeeping = 1_000; // at a sweep's end

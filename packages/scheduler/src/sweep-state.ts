@@ -1,4 +1,5 @@
 import type { ControlEvent, ErrorDomain, Inspected, Pack, Plan, TrialOutcome, wire } from "@bora/contracts";
+import type { LearningCurve } from "./learning-curve.js";
 
 /** Where a trial stands. Only `evolve` moves it. */
 export type TrialState =
@@ -35,7 +36,7 @@ export interface TrialRecord {
   readonly outcome: TrialOutcome | null;
   readonly manifest: ResultManifest | null; // in the folder of the run that finished it
   readonly failure: Failure | null;
-  readonly validation: readonly { step: number; nllPerToken: number }[]; // macro, while training, by step
+  readonly validation: LearningCurve;
   readonly taskBest: readonly { step: number; nllPerToken: number }[]; // of each task, in the data's order: its lowest validation
   readonly adoptedFrom: string | null; // sweep id
   readonly fetched: boolean; // its files are in this sweep's folder

@@ -28,24 +28,17 @@ export interface SweepNumbers extends Evidence {
   results: SweepResults;
 }
 
-const mostPoints = 400; // of a learning curve: more than a figure is wide
-
-/** Evenly thinned, first, last and best kept. */
-function learningOf({ validation, outcome }: TrialRecord): TrialResult["learning"] {
-  const every = Math.ceil(validation.length / mostPoints);
-  const kept = validation.filter(
-    ({ step }, index) => index % every === 0 || index === validation.length - 1 || step === outcome?.bestStep,
-  );
-  return { steps: kept.map(({ step }) => step), natsPerToken: kept.map(({ nllPerToken }) => nllPerToken) };
-}
-
 /** How a trial learnt; one that another sweep trained, as that sweep's results tell it. */
 async function progressOf(
   trial: TrialRecord,
   folder: string,
 ): Promise<Pick<TrialResult, "learning" | "taskBestSteps">> {
-  if (trial.adoptedFrom === null || trial.validation.length > 0)
-    return { learning: learningOf(trial), taskBestSteps: trial.taskBest.map(({ step }) => step) };
+  const { steps, natsPerToken } = trial.validation;
+  if (trial.adoptedFrom === null || steps.length > 0)
+    return {
+      learning: { steps: [...steps], natsPerToken: [...natsPerToken] },
+      taskBestSteps: trial.taskBest.map(({ step }) => step),
+    };
   const theirs = await usableResults(sweepFolder(dirname(folder), trial.adoptedFrom));
   const { learning, taskBestSteps } = theirs?.trials.find(({ id }) => id === trial.id) ?? {};
   return { learning: learning ?? { steps: [], natsPerToken: [] }, taskBestSteps: taskBestSteps ?? [] };
