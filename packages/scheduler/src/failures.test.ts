@@ -1,9 +1,11 @@
 import { BoraError, wire, type ControlEvent } from "@bora/contracts";
+import type { NewEvent } from "@bora/store";
 import { afterEach, describe, expect, it } from "vitest";
 import { request } from "./experiment.fixture.js";
 import { packMemory } from "./memory.js";
 import { runSweep, type SweepEnd, type SweepProgress } from "./run-sweep.js";
 import { failure } from "./simulated-run.fixture.js";
+import { refuse } from "./simulated-trainer.fixture.js";
 import { SweepControl } from "./sweep-control.js";
 import { anyTrial, World, type ControllerOptions } from "./world.fixture.js";
 
@@ -52,6 +54,29 @@ describe("a trial", () => {
     expect(outcome).toBe("failed");
     const [runId = ""] = Object.keys(state.runs);
     expect(state.trials[first]?.state).toEqual({ at: "metrics_missing", runId, lastSeq: state.runs[runId]?.lastSeq });
+  });
+});
+
+describe("events that the store refuses", () => {
+  it("fail the trials they are of, and no others whose events came in the same moment", async () => {
+    begin({ trials: () => ({ doneAt: 8 }) });
+    const batches: Set<string>[] = [];
+    const runOf = (trainer: string) => world.starts.find(({ runId }) => runId.endsWith(trainer))?.runId;
+    const storeFault = (stored: readonly NewEvent[]) => {
+      const told = stored.filter(({ body }) => body.stream === "trainer");
+      batches.push(new Set(told.map(({ runId }) => runId)));
+      return told.some(({ runId, attempt, seq }) => runId === runOf("2") && attempt === 1 && seq > 3)
+        ? refuse("event_conflict")
+        : null;
+    };
+    const { deps } = world.controller({ storeFault, maxTrainers: 2 });
+    const sweep = request({ taus: [0, 1, 10, 100], maxTrials: 2 });
+    const { state } = await world.clock.result(runSweep(deps, sweep));
+    expect(batches.some((runs) => runs.size === 2)).toBe(true);
+    const endOf = (trainer: string) =>
+      Object.values(state.trials).flatMap((trial) => (trial.runId === runOf(trainer) ? [trial.state] : []));
+    expect(endOf("1")).toMatchObject([{ at: "done" }, { at: "done" }]);
+    expect(endOf("2")).toMatchObject([1, 2].map(() => ({ at: "failed", code: "event_conflict" })));
   });
 });
 

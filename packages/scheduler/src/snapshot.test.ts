@@ -58,9 +58,19 @@ it("that cannot be kept, or not be read, is none", async () => {
   const full = new BoraError("disk_full", "no space", { hint: "" });
   const snapshots = new Snapshots({ keepSnapshot: () => Promise.reject(full) }, 1);
   await snapshots.stored(whole, 1);
-  for (const body of [Buffer.from("torn"), serialize(whole).subarray(0, 100)])
+  const kept = await bytesOf(whole);
+  const damaged = Uint8Array.from(kept, (byte, index) => (index === kept.length - 9 ? byte ^ 1 : byte));
+  for (const body of [Buffer.from("torn"), kept.subarray(0, 100), damaged, serialize(whole)])
     expect(await readSnapshot({ snapshot: () => Promise.resolve(body) }, sweepId)).toBeNull();
+  expect(await readSnapshot({ snapshot: () => Promise.resolve(kept) }, sweepId)).toEqual(whole);
 });
+
+async function bytesOf(state: SweepState): Promise<Uint8Array> {
+  let kept: Uint8Array = Buffer.alloc(0);
+  const keepSnapshot = async ({ body }: { body: Uint8Array }) => void (kept = body);
+  await new Snapshots({ keepSnapshot }, 1).stored(state, 1);
+  return kept;
+}
 
 /** Where values are in a state, with one of each kind of key that is an id. */
 function shapeOf(value: unknown, path = ""): string[] {

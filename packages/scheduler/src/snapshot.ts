@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { deserialize, serialize } from "node:v8";
 import { BoraError } from "@bora/contracts";
 import type { Store, StoreReader } from "@bora/store";
@@ -16,12 +17,24 @@ const worthKeeping = 1_000; // at a sweep's end
 export async function readSnapshot(store: Pick<StoreReader, "snapshot">, sweepId: string): Promise<SweepState | null> {
   const kept = await store.snapshot(sweepId, foldVersion);
   if (kept === null) return null;
+  const body = unsealed(kept);
+  if (body === null) return null;
   try {
-    const state = deserialize(kept) as SweepState; // written below, by this version
+    const state = deserialize(body) as SweepState; // written below, by this version
     return { ...state, trials: byId(state.trials), runs: byId(state.runs) }; // clones have a prototype: "constructor" is no trial
   } catch {
     return null; // by a Node.js whose format this one does not read
   }
+}
+
+const digest = (bytes: Uint8Array): Buffer => createHash("sha256").update(bytes).digest();
+
+/** Its hash goes before it: a damaged page of the database must not become a state that nobody decided. */
+const sealed = (bytes: Buffer): Buffer => Buffer.concat([digest(bytes), bytes]);
+
+function unsealed(kept: Uint8Array): Uint8Array | null {
+  const [hash, bytes] = [kept.subarray(0, 32), kept.subarray(32)];
+  return digest(bytes).equals(hash) ? bytes : null;
 }
 
 /**
@@ -49,7 +62,7 @@ export class Snapshots {
     this.since = 0;
     const { sweepId, position } = state;
     try {
-      await this.store.keepSnapshot({ sweepId, position, version: foldVersion, body: serialize(state) });
+      await this.store.keepSnapshot({ sweepId, position, version: foldVersion, body: sealed(serialize(state)) });
     } catch (thrown) {
       if (!(thrown instanceof BoraError)) throw thrown; // a full disk, a database that is away: the next append says so
     }

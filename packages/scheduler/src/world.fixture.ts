@@ -22,7 +22,7 @@ export interface ControllerOptions {
   /** Crashes as soon as it has stored this many events. */
   crashAfter?: number;
   /** Refuses to write while it returns an error. */
-  storeFault?: () => BoraError | null;
+  storeFault?: (events: readonly NewEvent[]) => BoraError | null;
   placeFault?: () => BoraError | null;
   connectFault?: () => BoraError | null;
   maxTrainers?: number;
@@ -86,7 +86,7 @@ export class World {
     const store = memoryStore(this.storage, () => this.clock.wallMs());
     const append = async (events: readonly NewEvent[]) => {
       if (!life.alive) return forever<never>();
-      const fault = options.storeFault?.();
+      const fault = options.storeFault?.(events);
       if (fault) throw fault;
       const left = (options.crashAfter ?? Infinity) - of().stored;
       const stored = await store.append(events.slice(0, left));
