@@ -16,6 +16,7 @@ export type Placement =
 export interface PlaceRequest {
   trainerId: string; // names the trainer for good: placing it again finds the one that lives
   leaseMs: number; // the trainer leaves by itself once its lease has lapsed
+  avoid?: readonly string[]; // addresses where a trainer runs that is not to be taken now
 }
 
 /** Of the ids of trainers that answer questions beside a sweep, for whoever asks: no sweep's controller ends them. */
@@ -25,7 +26,7 @@ export const textTrainerPrefix = "text-";
 export interface Placer {
   /**
    * Starts the trainer or finds the one that lives; idempotent by trainerId. Rejects with environment_missing,
-   * trainer_lost, port_taken, and whatever other error the trainer ended with before it was ready.
+   * busy (none is free), trainer_lost, port_taken, and whatever other error the trainer ended with before it was ready.
    */
   place(request: PlaceRequest, signal: AbortSignal): Promise<Placement & { at: "ready" }>;
   /**

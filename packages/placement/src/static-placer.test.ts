@@ -58,6 +58,13 @@ describe("a placer of trainers that run already", () => {
     expect((await placerOf().list(signal)).map(({ trainerId }) => trainerId)).toEqual(["t1"]);
   });
 
+  test("takes none at an address to avoid, but keeps the one it has", async () => {
+    const asked = (trainerId: string, avoid: string[]) => placerOf().place({ trainerId, leaseMs: 1, avoid }, signal);
+    expect((await asked("t1", ["a:1"])).address).toBe("b:1");
+    expect((await asked("t1", ["b:1"])).address).toBe("b:1");
+    await expect(asked("t2", ["a:1"])).rejects.toMatchObject({ code: "busy" });
+  });
+
   test("does not pass over a wrong token", async () => {
     instances["a:1"] = new BoraError("unauthenticated", "wrong token", { hint: "" });
     await expect(place(placerOf(), "t1")).rejects.toMatchObject({ code: "unauthenticated" });

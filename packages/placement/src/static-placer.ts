@@ -32,7 +32,7 @@ export class StaticPlacer implements Placer {
   constructor(private readonly options: StaticPlacerOptions) {}
 
   place(request: PlaceRequest, signal: AbortSignal): Promise<Placement & { at: "ready" }> {
-    const placing = this.turn.then(() => this.find(request.trainerId, signal));
+    const placing = this.turn.then(() => this.find(request, signal));
     this.turn = placing.catch(() => undefined);
     return placing;
   }
@@ -46,7 +46,10 @@ export class StaticPlacer implements Placer {
     await rm(this.file(trainerId), { force: true });
   }
 
-  private async find(trainerId: string, signal: AbortSignal): Promise<Placement & { at: "ready" }> {
+  private async find(
+    { trainerId, avoid = [] }: PlaceRequest,
+    signal: AbortSignal,
+  ): Promise<Placement & { at: "ready" }> {
     signal.throwIfAborted();
     const taken = await this.taken();
     const mine = taken.get(trainerId);
@@ -56,7 +59,7 @@ export class StaticPlacer implements Placer {
       await this.release(trainerId);
     }
     const used = new Set([...taken].flatMap(([id, { address }]) => (id === trainerId ? [] : [address])));
-    const free = this.options.trainers.filter(({ address }) => !used.has(address));
+    const free = this.options.trainers.filter(({ address }) => !used.has(address) && !avoid.includes(address));
     return this.takeFirst(trainerId, free, signal);
   }
 

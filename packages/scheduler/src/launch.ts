@@ -27,6 +27,13 @@ async function findSeat(loop: Loop): Promise<Seat | null> {
       return await loop.pool.reserve();
     } catch (thrown) {
       if (loop.signal.aborted || !(thrown instanceof BoraError)) throw thrown;
+      const waitMs = thrown.code === "busy" ? loop.pool.nextTrialMs() : null;
+      if (waitMs !== null) {
+        loop.notice(setAside(thrown, waitMs));
+        await loop.deps.clock.sleep(waitMs, loop.signal);
+        failures = 0;
+        continue;
+      }
       if (thrown.domain === "user" || thrown.domain === "controller" || failures === maxAttempts) {
         await loop.record(({ phase }) =>
           phase.at === "running" ? [{ kind: "paused", code: thrown.code, reason: thrown.message }] : [],
@@ -38,6 +45,11 @@ async function findSeat(loop: Loop): Promise<Seat | null> {
     }
   }
 }
+
+const setAside = ({ code, message }: BoraError, waitMs: number) => ({
+  ...{ code, message: `${message}, or failed and are not tried again for ${Math.ceil(waitMs / 60_000)} min` },
+  hint: "the sweep goes on with what works; look at the machines whose trainers failed, or list more",
+});
 
 /** Stores what is left of earlier attempts' events, where this trainer can read them (it shares their run folder). */
 async function readTail(loop: Loop, trainer: Trainer, run: RunRecord): Promise<void> {
@@ -113,7 +125,7 @@ async function start(loop: Loop, trainer: Trainer, lease: HeldLease): Promise<Fa
   }
 }
 
-/** Codes after which the device is in doubt: the trainer goes, with its process group. */
+/** Codes after which a trainer is not used again: it goes, with its process group. */
 const endsTrainer = new Set(["trainer_lost", "lease_expired", "device_error", "stopping", "unauthenticated"]);
 
 /** Begins an attempt at a run (new when `runId` is null) and follows it to its end. */
@@ -154,7 +166,8 @@ async function afterwards(loop: Loop, held: HeldLease, failure: Failure | null, 
   const { runId, trainerId, attempt } = held;
   const machineFailed = endedBy !== null && isErrorCode(endedBy) && errorDomains[endedBy] === "infra";
   const tooOften = loop.pool.count(trainerId, machineFailed);
-  if (tooOften || (endedBy !== null && endsTrainer.has(endedBy))) await loop.pool.discard(trainerId);
+  if (tooOften || endedBy === "device_error") await loop.pool.setAside(trainerId);
+  else if (endedBy !== null && endsTrainer.has(endedBy)) await loop.pool.discard(trainerId);
   else loop.pool.free(trainerId);
   if (failure === null) return;
   await loop.record((state, nowMs) => {

@@ -98,9 +98,10 @@ class SweepLoop implements Loop {
     this.snapshots = new Snapshots(deps.store);
     this.signal = this.over.signal;
     setMaxListeners(0, this.signal); // every call to a trainer listens to it
-    const { placer, connectTrainer, leaseMs } = deps;
+    const { placer, connectTrainer, leaseMs, clock } = deps;
     const taken = Object.values(current.runs).map(({ trainerId }) => trainerId);
-    this.pool = new TrainerPool({ placer, connectTrainer, leaseMs, sweepId: this.sweepId, signal: this.signal }, taken);
+    const { sweepId, signal } = this;
+    this.pool = new TrainerPool({ placer, connectTrainer, leaseMs, clock, sweepId, signal }, taken);
   }
 
   state(): SweepState {

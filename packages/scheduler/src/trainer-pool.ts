@@ -1,6 +1,7 @@
 import { BoraError } from "@bora/contracts";
 import type { Placer, Placement } from "@bora/placement";
 import type { ConnectTrainer, Trainer } from "@bora/trainer-client";
+import type { Clock } from "./clock.js";
 
 export interface Seat {
   trainerId: string;
@@ -11,6 +12,7 @@ interface Entry {
   trainerId: string;
   busy: boolean;
   failedInRow: number; // attempts that ended by a fault of the machine
+  address: string | null; // null until it is placed
   trainer: Promise<Trainer>;
 }
 
@@ -19,15 +21,19 @@ export interface PoolPorts {
   connectTrainer: ConnectTrainer;
   leaseMs: number;
   sweepId: string;
+  clock: Clock;
   signal: AbortSignal;
 }
 
 const graceMs = 30_000; // longer than a checkpoint
 const mostInRow = 2;
+export const setAsideMs = 600_000;
 
 /** The trainers this sweep has placed. One serves one run at a time, and is used again while it answers. */
 export class TrainerPool {
   private readonly entries = new Map<string, Entry>();
+  /** Where trainers ran whose machine failed, and when each may be tried again (monotonic), until a run there goes well. */
+  private readonly doubtful = new Map<string, number>();
   private placed: number;
 
   /** `taken`: trainer ids of earlier controllers, which are not given to new trainers. */
@@ -65,7 +71,13 @@ export class TrainerPool {
   async adopt(placement: Placement & { at: "ready" }, busy: boolean): Promise<Trainer> {
     const { trainerId } = placement;
     const trainer = await this.ports.connectTrainer(placement, this.ports.signal);
-    this.entries.set(trainerId, { trainerId, busy, failedInRow: 0, trainer: Promise.resolve(trainer) });
+    this.entries.set(trainerId, {
+      trainerId,
+      busy,
+      failedInRow: 0,
+      address: placement.address,
+      trainer: Promise.resolve(trainer),
+    });
     return trainer;
   }
 
@@ -79,7 +91,27 @@ export class TrainerPool {
     const entry = this.entries.get(trainerId);
     if (entry === undefined) return false;
     entry.failedInRow = machineFailed ? entry.failedInRow + 1 : 0;
-    return entry.failedInRow >= mostInRow;
+    const onTrial = entry.address !== null && this.doubtful.has(entry.address); // it has one run to show that it works
+    if (!machineFailed && entry.address !== null) this.doubtful.delete(entry.address);
+    return entry.failedInRow >= (onTrial ? 1 : mostInRow);
+  }
+
+  /** Ends a trainer whose machine failed; where it runs on for others to take, it is not tried again for ten minutes. */
+  async setAside(trainerId: string): Promise<void> {
+    const address = this.entries.get(trainerId)?.address;
+    if (address != null) this.doubtful.set(address, this.ports.clock.monotonicMs() + setAsideMs);
+    await this.discard(trainerId);
+  }
+
+  /** Milliseconds until the next trainer that was set aside may be tried again; null when none is. */
+  nextTrialMs(): number | null {
+    const left = this.avoided().map((address) => (this.doubtful.get(address) ?? 0) - this.ports.clock.monotonicMs());
+    return left.length === 0 ? null : Math.min(...left);
+  }
+
+  private avoided(): string[] {
+    const now = this.ports.clock.monotonicMs();
+    return [...this.doubtful].flatMap(([address, untilMs]) => (untilMs > now ? [address] : []));
   }
 
   /** Ends a trainer that cannot be trusted any more; its process group is gone afterwards. */
@@ -106,17 +138,21 @@ export class TrainerPool {
   private place(busy: boolean): Entry {
     this.placed += 1;
     const trainerId = `${this.ports.sweepId}-t${this.placed}`;
-    const trainer = this.start(trainerId);
-    const entry: Entry = { trainerId, busy, failedInRow: 0, trainer };
+    const placed = this.ports.placer.place(
+      { trainerId, leaseMs: this.ports.leaseMs, avoid: this.avoided() },
+      this.ports.signal,
+    );
+    const entry: Entry = { trainerId, busy, failedInRow: 0, address: null, trainer: this.connect(trainerId, placed) };
+    placed.then(({ address }) => (entry.address = address)).catch(() => undefined); // whoever waits for the trainer is told
     this.entries.set(trainerId, entry);
-    trainer.catch(() => this.entries.delete(trainerId));
+    entry.trainer.catch(() => this.entries.delete(trainerId));
     return entry;
   }
 
   /** One that is placed but does not answer its first call goes again: nobody would know of it afterwards. */
-  private async start(trainerId: string): Promise<Trainer> {
-    const { placer, connectTrainer, leaseMs, signal } = this.ports;
-    const ready = await placer.place({ trainerId, leaseMs }, signal);
+  private async connect(trainerId: string, placed: Promise<Placement & { at: "ready" }>): Promise<Trainer> {
+    const { placer, connectTrainer, signal } = this.ports;
+    const ready = await placed;
     try {
       return await connectTrainer(ready, signal);
     } catch (thrown) {

@@ -26,6 +26,8 @@ export interface ControllerOptions {
   placeFault?: () => BoraError | null;
   connectFault?: () => BoraError | null;
   maxTrainers?: number;
+  /** Trainers run there alone, as in a trainers file; otherwise each has an address of its own. */
+  addresses?: readonly string[];
 }
 
 /** A machine on which controllers and trainers live, crash and come back; time and disk go on. */
@@ -34,6 +36,7 @@ export class World {
   readonly storage = new MemoryStorage();
   readonly processes: SimulatedProcess[] = [];
   readonly folders = new Map<string, RunFolder>();
+  readonly addressOf = new Map<SimulatedProcess, string>();
   readonly out = mkdtempSync(join(tmpdir(), "bora-sweep-"));
   mostAtOnce = 0;
   private runs = 0;
@@ -104,14 +107,18 @@ export class World {
     });
   }
 
-  private placer(life: { alive: boolean }, { placeFault }: ControllerOptions): Placer {
+  private placer(life: { alive: boolean }, { placeFault, addresses }: ControllerOptions): Placer {
     const guard = <T>(answer: () => T): Promise<T> => (life.alive ? Promise.resolve().then(answer) : forever<T>());
     return {
-      place: ({ trainerId, leaseMs }) =>
+      place: ({ trainerId, leaseMs, avoid = [] }) =>
         guard(() => {
           const fault = placeFault?.();
           if (fault) throw fault;
-          return this.ready(this.living.find((one) => one.trainerId === trainerId) ?? this.spawn(trainerId, leaseMs));
+          const known = this.living.find((one) => one.trainerId === trainerId);
+          const used = this.living.map((one) => this.addressOf.get(one));
+          const address = addresses?.find((one) => !avoid.includes(one) && !used.includes(one));
+          if (known === undefined && addresses !== undefined && address === undefined) throw refuse("busy");
+          return this.ready(known ?? this.spawn(trainerId, leaseMs, address));
         }),
       list: () =>
         guard(() =>
@@ -124,7 +131,7 @@ export class World {
     };
   }
 
-  private spawn(trainerId: string, leaseMs: number): SimulatedProcess {
+  private spawn(trainerId: string, leaseMs: number, address: string | undefined): SimulatedProcess {
     const instanceId = `instance-${this.processes.length + 1}`;
     const process = new SimulatedProcess(
       trainerId,
@@ -135,12 +142,15 @@ export class World {
       leaseMs,
     );
     this.processes.push(process);
+    this.addressOf.set(process, address ?? instanceId);
     this.mostAtOnce = Math.max(this.mostAtOnce, this.living.length);
     return process;
   }
 
-  private ready({ trainerId, instanceId }: SimulatedProcess): Placement & { at: "ready" } {
-    return { at: "ready", trainerId, instanceId, address: instanceId, token: "t", node: "here", devices: ["cpu"] };
+  private ready(process: SimulatedProcess): Placement & { at: "ready" } {
+    const { trainerId, instanceId } = process;
+    const address = this.addressOf.get(process) ?? instanceId;
+    return { at: "ready", trainerId, instanceId, address, token: "t", node: "here", devices: ["cpu"] };
   }
 
   private connect(
@@ -148,7 +158,7 @@ export class World {
     address: string,
     { connectFault }: ControllerOptions,
   ): Promise<SimulatedTrainer> {
-    const process = this.processes.find(({ instanceId }) => instanceId === address);
+    const process = this.processes.findLast((one) => this.addressOf.get(one) === address);
     if (!life.alive) return forever();
     const fault = connectFault?.();
     if (fault) return Promise.reject(fault);
