@@ -108,14 +108,14 @@ async function twoOrchestrators(trial: Trial): Promise<number> {
 
 export const faults: readonly Fault[] = [
   {
-    ...{ name: "kill -9 of orchestrator, trainer or training child", short: 2, long: 40 },
+    ...{ name: "kill -9 of orchestrator, trainer or training child", short: 2, long: 20 },
     inflict: (trial) => kills(trial, 4, ["orchestrator", "trainer", "child"]),
   },
   {
-    ...{ name: "kill -9 of the orchestrator", short: 1, long: 20 },
+    ...{ name: "kill -9 of the orchestrator", short: 1, long: 12 },
     inflict: (trial) => kills(trial, 5, ["orchestrator"]),
   },
-  { ...{ name: "kill -9 of everything at once", short: 1, long: 15 }, inflict: powerCuts },
+  { ...{ name: "kill -9 of everything at once", short: 1, long: 10 }, inflict: powerCuts },
   { ...{ name: "SIGTERM to the orchestrator", short: 1, long: 10 }, inflict: (trial) => stopBy(trial, "SIGTERM") },
   { ...{ name: "Ctrl-C (SIGINT)", short: 1, long: 10 }, inflict: (trial) => stopBy(trial, "SIGINT") },
   {

@@ -5,11 +5,12 @@ export interface Found {
   what: "orchestrator" | "trainer" | "child";
 }
 
-const textOf = (path: string): string => {
+/** What /proc says, empty of a process that has ended. */
+export const textOf = (path: string): string => {
   try {
     return readFileSync(path, "utf8");
   } catch {
-    return ""; // it has ended meanwhile
+    return "";
   }
 };
 
