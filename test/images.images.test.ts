@@ -15,9 +15,19 @@ import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { parse } from "yaml";
 import { z } from "zod";
 import { makeTinyData, resultsOf, run, short, writeExperiment } from "./fixtures/command-line.js";
-import { buildah, configOf, environment, hashesOf, makeImages, whyNot, type ImageName } from "./fixtures/images.js";
+import {
+  buildah,
+  configOf,
+  environment,
+  hashesOf,
+  makeImages,
+  processesWith,
+  whyNot,
+  type ImageName,
+} from "./fixtures/images.js";
 
 const minutes = (n: number) => n * 60_000;
 const read = (file: string): string => readFileSync(fileURLToPath(new URL(`../${file}`, import.meta.url)), "utf8");
@@ -93,6 +103,16 @@ describe.skipIf(inTheWay !== "")(`the images${inTheWay === "" ? "" : ` (${inTheW
     return { ended, pid, init, health: () => runIn("trainer", volumes, Healthcheck?.Test.slice(1) ?? []) };
   };
 
+  /** Until the sweep, which prints lines of JSON, has trained for a while. */
+  const untilItTrains = async (sweep: ReturnType<typeof runIn>): Promise<void> => {
+    let seen = "";
+    sweep.stdout.on("data", (chunk: unknown) => (seen += String(chunk))); // to iterate over it would wait for its end
+    while (seen.split('"evaluated"').length <= 3) {
+      const early = await Promise.race([sweep, delay(200, null)]);
+      if (early !== null) expect.unreachable(`the sweep ended: ${String(early.all)}`);
+    }
+  };
+
   beforeAll(async () => {
     folder = mkdtempSync(join(tmpdir(), "bora-images-"));
     chmodSync(folder, 0o755);
@@ -100,10 +120,11 @@ describe.skipIf(inTheWay !== "")(`the images${inTheWay === "" ? "" : ` (${inTheW
     for (const name of names) {
       const id = (await buildah("from", "--pull-never", `localhost/bora-${name}`)).stdout;
       containers.push(id);
+      await buildah("config", "--volume", "-", id); // what an image declares goes over what is lent, or under it, by chance
       mounts.set(name, { id, mount: (await buildah("mount", id)).stdout });
     }
     cpSync(await makeTinyData(), volume("data"), { recursive: true });
-    cpSync(at("data"), volume("models"), { recursive: true }); // a folder is mounted once, or buildah takes its own
+    cpSync(at("data"), volume("models"), { recursive: true });
     await execa("chmod", ["-R", "a+rX", at("data"), at("models")]);
     entrypoint = (await configOf("orchestrator")).Entrypoint;
     const made = await bora({ "/certs": volume("certs") }, "certs", "--to", "/certs/cluster");
@@ -190,6 +211,41 @@ describe.skipIf(inTheWay !== "")(`the images${inTheWay === "" ? "" : ` (${inTheW
       process.kill(trainer.init, "SIGTERM");
       expect((await trainer.ended).exitCode).toBe(0);
       expect(names.map((name) => hashesOf(container(name).mount))).toEqual(before);
+    },
+    minutes(10),
+  );
+
+  it(
+    "end on SIGTERM in the middle of a sweep, at a checkpoint, within the time that compose gives them",
+    async () => {
+      const graceMs = (service: string): number => {
+        const { services } = z
+          .object({ services: z.record(z.string(), z.looseObject({ stop_grace_period: z.string().optional() })) })
+          .parse(parse(read("docker/compose.yaml"), { merge: true }));
+        return minutes(Number(/^(\d+)m$/.exec(services[service]?.stop_grace_period ?? "")?.[1]));
+      };
+      const trainer = await startTrainer();
+      expect((await trainer.health()).all).toBe("SERVING");
+      const train = { ...short, maxSteps: 100_000, patience: 100_000 };
+      const model = { source: "path", path: "/models/model", dtype: "float32" };
+      const spec = writeExperiment("/data", "long", { train, model }, at("data"));
+      const sweep = bora(controlled(), "sweep", "--spec", spec, "--out", "/runs", "--json");
+      await untilItTrains(sweep);
+      const [init = 0, ...others] = processesWith("tini", "node", "sweep", spec);
+      expect(others).toEqual([]);
+      expect(readFileSync(`/proc/${init}/status`, "utf8")).toMatch(/^Uid:\t10001\t/m);
+
+      const stop = async (pid: number, ended: ReturnType<typeof runIn>, within: number) => {
+        const late = delay(within, null, { ref: false });
+        process.kill(pid, "SIGTERM");
+        return (await Promise.race([ended, late]))?.exitCode;
+      };
+      expect(await stop(trainer.init, trainer.ended, graceMs("trainer"))).toBe(0);
+      const saved = readdirSync(at("runs"), { recursive: true, encoding: "utf8" }).filter((file) =>
+        /checkpoints\/step-\d+\/files\.json$/.test(file),
+      );
+      expect(saved.length).toBeGreaterThan(0);
+      expect(await stop(init, sweep, graceMs("bora"))).toBe(130);
     },
     minutes(10),
   );
