@@ -20,8 +20,11 @@ import type { Seat } from "./trainer-pool.js";
 /** Attempts at work in this process, by run. */
 export type Attempts = Map<string, Attempt>;
 
+const lookAgainMs = 5_000;
+
 /** A trainer for a run; null, with the sweep paused, when none could be had. No trial pays for that. */
 async function findSeat(loop: Loop): Promise<Seat | null> {
+  let isSaid = false;
   for (let failures = 1; ; failures += 1) {
     try {
       return await loop.pool.reserve();
@@ -29,8 +32,9 @@ async function findSeat(loop: Loop): Promise<Seat | null> {
       if (loop.signal.aborted || !(thrown instanceof BoraError)) throw thrown;
       const waitMs = thrown.code === "busy" ? loop.pool.nextTrialMs() : null;
       if (waitMs !== null) {
-        loop.notice(setAside(thrown, waitMs));
-        await loop.deps.clock.sleep(waitMs, loop.signal);
+        if (!isSaid) loop.notice(setAside(thrown, waitMs));
+        isSaid = true;
+        await loop.deps.clock.sleep(Math.min(waitMs, lookAgainMs), loop.signal); // another may be free before
         failures = 0;
         continue;
       }
