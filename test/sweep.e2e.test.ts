@@ -147,10 +147,10 @@ describe("bora sweep with a real trainer on a tiny model", () => {
   it(
     "gives the same results when the orchestrator is killed and the trainer has left, its lease lapsed",
     async () => {
-      const spec = writeExperiment(folder, "long", { train: { ...short, maxSteps: 600, evaluateEvery: 60 } });
+      const spec = writeExperiment(folder, "long", { train: { ...short, maxSteps: 1_500, evaluateEvery: 150 } });
       const [whole, where] = [join(folder, "long-undisturbed"), join(folder, "lapsed")];
       expect((await run("sweep", "--spec", spec, "--out", whole)).exitCode).toBe(0);
-      await killAndLetTheLeaseLapse(spec, where, 6_000);
+      await killAndLetTheLeaseLapse(spec, where, 3_000);
       const [runId = ""] = readdirSync(join(where, "trainer/runs"));
       expect(readdirSync(join(where, "trainer/runs", runId))).toContain("checkpoints"); // it left before its run was done
       expect((await run("sweep", "--spec", spec, "--out", where)).exitCode).toBe(0);
