@@ -1,7 +1,7 @@
 import type { DocumentRow } from "@bora/contracts";
-import { parquetMetadata, parquetReadObjects, parquetSchema } from "hyparquet";
 import { parquetWriteBuffer } from "hyparquet-writer";
 import { z } from "zod";
+import { decodeParquet } from "./decode-parquet.js";
 
 const models = ["task", "prior-mean", "base"];
 
@@ -67,18 +67,5 @@ const Row = z.object({
 
 /** The rows of a documents.parquet. Rejects when it is damaged or has other columns. */
 export async function readDocuments(bytes: Uint8Array): Promise<DocumentRow[]> {
-  const file = bytes.slice().buffer;
-  const metadata = parquetMetadata(file);
-  const names = parquetSchema(metadata).children.map(({ element: { name } }) => name);
-  const rows: Record<string, unknown>[] = [];
-  for (const { num_rows } of metadata.row_groups) {
-    const from = rows.length;
-    const range = { rowStart: from, rowEnd: from + Number(num_rows) };
-    // One column at a time: hyparquet leaves the rejections of all damaged ones but the first unhandled, and they end the process.
-    for (const name of names) {
-      const column = await parquetReadObjects({ ...{ file, metadata, columns: [name] }, ...range });
-      for (const [place, cell] of column.entries()) rows[from + place] = Object.assign(rows[from + place] ?? {}, cell);
-    }
-  }
-  return z.array(Row).parse(rows);
+  return z.array(Row).parse(await decodeParquet(bytes));
 }

@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { csvTable, latexTable, markdownTable, parquetTable, type DataTable } from "./data-table.js";
+import { decodeParquet } from "./decode-parquet.js";
 import { documentsParquet, readDocuments } from "./documents-parquet.js";
 import { logTicks } from "./figures/log-ticks.js";
 import { spreadLabels } from "./figures/spread-labels.js";
@@ -376,6 +377,14 @@ describe("documents.parquet, read", () => {
     ],
   ])("is refused when it is %s", async (_, damage) => {
     await expect(readDocuments(damage(documentsParquet(documentRows)))).rejects.toThrow();
+  });
+
+  it("is refused when one byte of a page's head has its decoder run for minutes", async () => {
+    const bytes = documentsParquet(documentRows.filter((_, index) => index % 8 === 0));
+    bytes[248] = 1; // hyparquet 1.31 then repeats a value two thousand million times
+    await expect(decodeParquet(bytes, 1_000)).rejects.toThrow("not decoded after 1 s");
+    bytes[248] = 21;
+    expect(await decodeParquet(bytes)).toHaveLength(documentRows.length / 8);
   });
 
   it("is refused once when it is damaged in many places: a rejection that nobody handles would end the process", async () => {
