@@ -114,6 +114,22 @@ def test_malformed_rows_are_named(tmp_path: Path, kind: TableFormat, content: st
     assert error.code == "data_malformed" and words in error.message
 
 
+def test_a_parquet_file_damaged_in_its_pages_is_refused(tmp_path: Path):
+    path = tmp_path / "x.parquet"
+    columns = {"id": ["1", "2"], "who": ["a", "b"], "text": ["one", "two"], "date": ["2001-01-01"] * 2}
+    pq.write_table(pa.table(columns), path)
+    whole = path.read_bytes()
+    refused = 0
+    for at in range(4, 120):  # the first pages; what is left may be read as other texts, or as no parquet file
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        try:
+            read(path, "parquet")
+        except TrainerError as error:
+            assert error.code in {"data_malformed", "data_encoding", "data_empty", "data_duplicate_id"}, error
+            refused += "is damaged" in error.message
+    assert refused > 0
+
+
 def test_fields_longer_than_the_csv_modules_own_limit(tmp_path: Path):
     path = tmp_path / "x"
     path.write_text(CSV_HEAD + f"2,2001-01-01,a,{'long ' * 40_000}\n")

@@ -50,6 +50,15 @@ def test_a_damaged_record_ends_what_can_be_trusted(tmp_path: Path) -> None:
     assert EventLog(log.path, RUN).last_seq == 1
 
 
+def test_a_log_whose_numbers_are_used_up_takes_no_more(tmp_path: Path) -> None:
+    log = open_log(tmp_path, first_seq=2**32 - 2)
+    log.append(steps(2))
+    size = log.path.stat().st_size
+    with pytest.raises(TrainerError, match="no number is left after event 4294967295") as refused:
+        log.append(steps(1))
+    assert (refused.value.code, log.last_seq, log.path.stat().st_size) == ("internal", 2**32 - 1, size)
+
+
 def test_a_new_attempt_drops_what_the_controller_never_stored(tmp_path: Path) -> None:
     log = open_log(tmp_path)
     log.append(steps(5))

@@ -88,8 +88,12 @@ def _parquet_rows(path: Path, columns: Columns) -> Iterator[Row]:
         raise TrainerError("data_malformed", f"{path} is not a parquet file: {error}", "check data.format") from None
     with file:
         _check_columns(file.schema_arrow.names, columns)
-        for batch in file.iter_batches(columns=_named(columns)):
-            yield from batch.to_pylist()
+        try:
+            for batch in file.iter_batches(columns=_named(columns)):
+                yield from batch.to_pylist()
+        except (pa.ArrowException, OSError) as error:  # arrow's own word for an end that comes too early is OSError
+            message = f"{path} is damaged: {error}"
+            raise TrainerError("data_malformed", message, "write the file anew, or take an earlier copy") from None
 
 
 def _named(columns: Columns) -> list[str]:
