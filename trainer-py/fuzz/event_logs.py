@@ -70,7 +70,7 @@ class EventLogs:
         opened = EventLog(self._file, RUN_ID)
         try:
             first = min(opened.last_seq + 1, MAX_FIRST_SEQ)
-            opened.begin(opened.attempt + 1, first)
+            opened.begin(min(opened.attempt + 1, 2**32 - 1), first)  # a request holds no more
             added = opened.append([event_pb2.Event(run_done=event_pb2.RunDone(seconds=1))])
             if [found.seq for found in opened.read(first - 1)] != [added[0].seq]:
                 raise Unsound("an event that was appended is not read back")

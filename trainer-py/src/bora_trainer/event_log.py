@@ -70,9 +70,9 @@ class EventLog:
     def append(self, bodies: Sequence[event_pb2.Event]) -> list[event_pb2.Event]:
         """Numbers and stores events (body and trial_id set) with one fsync for all; returns them complete.
 
-        Raises TrainerError `internal` above 64 KiB or when a damaged log leaves no number, `disk_full` when nothing more
-        fits and `stale_attempt` when a later attempt has begun, here or on another trainer; either way the file holds whole
-        records only and no number is used up.
+        Raises TrainerError `internal` above 64 KiB or when a damaged log leaves no number, `disk_full` when nothing
+        more fits and `stale_attempt` when a later attempt has begun, here or on another trainer; either way the file
+        holds whole records only and no number is used up.
         """
         if self.last_seq + len(bodies) > _MOST_EVENTS:
             message = f"no number is left after event {self.last_seq} of {self.path.name}"
