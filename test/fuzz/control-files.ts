@@ -16,6 +16,8 @@ import { judge, Unsound } from "./judge.js";
 import { add, emptyTally } from "./tally.js";
 import type { Session } from "./worker.js";
 
+const hangMs = 15_000; // Parquet's decoder is given ten seconds
+
 interface FileTarget {
   path: string; // in the folder
   whole: Uint8Array;
@@ -119,7 +121,10 @@ export function open(): Promise<Session> {
           write(path, content);
           await read(folder);
         };
-        sum = add(sum, await judge(random, Math.min(each, count - sum.inputs), (one) => damaged(one, target), use));
+        sum = add(
+          sum,
+          await judge(random, Math.min(each, count - sum.inputs), (one) => damaged(one, target), use, hangMs),
+        );
         write(path, whole);
       }
       return sum;

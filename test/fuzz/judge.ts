@@ -2,7 +2,7 @@ import { BoraError } from "@bora/contracts";
 import type { Random } from "../faults/random.js";
 import { emptyTally, type Tally } from "./tally.js";
 
-const hangMs = 15_000; // one input; a worker may be given ten seconds. What never comes back is found by the driver, which waits for the batch
+const usualHangMs = 5_000; // one input; what never comes back is found by the driver, which waits for the batch
 
 /** A text of anything, short enough for a log line. */
 export function preview(input: unknown): string {
@@ -26,6 +26,7 @@ export async function judge<Input>(
   count: number,
   make: (random: Random) => Input,
   use: (input: Input) => unknown,
+  hangMs = usualHangMs,
 ): Promise<Tally> {
   const tally = emptyTally();
   const known = new Set<string>();

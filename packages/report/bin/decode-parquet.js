@@ -1,4 +1,4 @@
-// A worker: bytes of a Parquet file in, its columns out. In plain JavaScript, so that it also runs where only sources are.
+// A worker: bytes of a Parquet file in, its rows out. In plain JavaScript, so that it also runs where only sources are.
 import { parentPort, workerData } from "node:worker_threads";
 import { parquetMetadata, parquetReadObjects, parquetSchema } from "hyparquet";
 

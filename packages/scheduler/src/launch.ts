@@ -32,7 +32,7 @@ async function findSeat(loop: Loop): Promise<Seat | null> {
       if (loop.signal.aborted || !(thrown instanceof BoraError)) throw thrown;
       const waitMs = thrown.code === "busy" ? loop.pool.nextTrialMs() : null;
       if (waitMs !== null) {
-        if (!isSaid) loop.notice(setAside(thrown, waitMs));
+        if (!isSaid) loop.notice(waiting(thrown, waitMs));
         isSaid = true;
         await loop.deps.clock.sleep(Math.min(waitMs, lookAgainMs), loop.signal); // another may be free before
         failures = 0;
@@ -50,7 +50,7 @@ async function findSeat(loop: Loop): Promise<Seat | null> {
   }
 }
 
-const setAside = ({ code, message }: BoraError, waitMs: number) => ({
+const waiting = ({ code, message }: BoraError, waitMs: number) => ({
   ...{ code, message: `${message}, or failed and are not tried again for ${Math.ceil(waitMs / 60_000)} min` },
   hint: "the sweep goes on with what works; look at the machines whose trainers failed, or list more",
 });

@@ -105,7 +105,8 @@ export class TrainerPool {
 
   /** Milliseconds until the next trainer that was set aside may be tried again; null when none is. */
   nextTrialMs(): number | null {
-    const left = this.avoided().map((address) => (this.doubtful.get(address) ?? 0) - this.ports.clock.monotonicMs());
+    const now = this.ports.clock.monotonicMs();
+    const left = [...this.doubtful.values()].map((untilMs) => untilMs - now).filter((ms) => ms > 0);
     return left.length === 0 ? null : Math.min(...left);
   }
 
