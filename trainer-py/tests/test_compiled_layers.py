@@ -66,7 +66,7 @@ def _graphs(layers: int) -> int:
     """How many graphs are made of a model, in training and in an evaluation, for micro-batches of several widths."""
     torch._dynamo.reset()
     counters.clear()
-    engine = Engine(loaded(llama(layers)), adapter("llama-tied"), plain_norms=True)  # as an engine that compiles has it
+    engine = Engine(loaded(llama(layers)), adapter("llama-tied"), plain_base=True)  # as an engine that compiles has it
     compile_layers(engine.loaded.model, engine.lora.modules, backend="eager")
     rows = random_rows(engine, TASKS)
     for longest in (5, 7, 11):

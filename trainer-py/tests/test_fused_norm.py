@@ -2,15 +2,10 @@
 
 import pytest
 import torch
-from tiny_models import FAMILIES, adapter, documents, loaded, random_rows, tiny_model
 from transformers.models.gemma2.modeling_gemma2 import Gemma2RMSNorm
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
-from bora_trainer.data.batches import pack
-from bora_trainer.engine import Engine
-from bora_trainer.fused_norm import fuse_norms, release_norms
-
-HAVE_THEM = {"llama-tied", "llama-untied", "qwen2", "qwen3"}
+from bora_trainer.fused_norm import fuse_norms
 
 
 def norm(dtype: torch.dtype, size: int = 48) -> LlamaRMSNorm:
@@ -67,26 +62,3 @@ def test_a_family_that_normalises_differently_keeps_its_own() -> None:
 
 def test_a_norm_that_is_trained_keeps_its_own() -> None:
     assert fuse_norms(norm(torch.float32).requires_grad_()) == []
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_nats_and_gradients_of_a_model_stay(family: str) -> None:
-    found = []
-    for plain in (False, True):
-        engine = Engine(loaded(tiny_model(family)), adapter(family), plain_norms=plain)
-        assert bool(engine._norms) == (not plain and family in HAVE_THEM)
-        rows = random_rows(engine, 2)
-        gradient = torch.zeros_like(rows)
-        batch = pack([documents([9, 4, 6], 0), documents([13, 5], 1)])
-        found.append((engine.accumulate(rows, gradient, batch, range(2), torch.ones(2)), gradient))
-        engine.close()
-        assert all("forward" not in module.__dict__ for module in engine.loaded.model.modules())
-    torch.testing.assert_close(found[0][0], found[1][0], rtol=1e-5, atol=0)
-    assert ((found[0][1] - found[1][1]).norm() / found[1][1].norm()).item() < 1e-5
-
-
-def test_release_gives_the_forward_back() -> None:
-    module = norm(torch.float32)
-    fused = fuse_norms(module)
-    release_norms(fused)
-    assert "forward" not in module.__dict__

@@ -14,7 +14,7 @@ from bora_trainer.attention_install import install
 from bora_trainer.cross_entropy import nats_of_targets
 from bora_trainer.data.batches import pack
 from bora_trainer.device_batch import DeviceBatch
-from bora_trainer.fused_norm import fuse_norms
+from bora_trainer.fused_base import FusedBase
 from bora_trainer.output_embedding import find_output_embedding
 
 
@@ -28,7 +28,7 @@ class Floor:
         self._model = cell.shape.model(setting.dtype, setting.device)
         self._output = find_output_embedding(self._model)
         assert install(self._model)
-        fuse_norms(self._model)
+        FusedBase.of(self._model)
         rows = [workload.documents(task) for _ in range(cell.fits) for task in range(cell.tasks)]
         size = setting.rows_per_micro_batch
         packed = (pack(rows[start : start + size]) for start in range(0, len(rows), size))

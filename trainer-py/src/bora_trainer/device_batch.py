@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -97,29 +98,28 @@ class DeviceBatch:
         `lengths_A`: tokens of each adapter row of a batch that is one row (`PackedBatch.end_to_end`).
         """
         rows, width = batch.tokens.shape
-        row_M, token_M = batch.scored.nonzero(as_tuple=True)
+        tokens, segments, scored = (part.numpy().reshape(-1) for part in (batch.tokens, batch.segments, batch.scored))
         counts = [len(documents) for documents in batch.documents]
-        first_N = torch.tensor([0, *accumulate(counts)][:-1])
-        document_M, target_M = first_N[row_M] + batch.segments[row_M, token_M], batch.tokens[row_M, token_M]
-        missing = bucket(len(row_M), _SCORED) - len(row_M) if buckets else 0
-        read_M = torch.cat([row_M * width + token_M - 1, torch.arange(missing) % (rows * width)])
+        place_M = np.flatnonzero(scored)
+        row_M = place_M // width
+        document_M = np.array([0, *accumulate(counts)])[row_M] + segments[place_M]
+        missing = bucket(len(place_M), _SCORED) - len(place_M) if buckets else 0
         layout = DocumentLayout.of(batch.lengths, width, buckets=bucket if buckets else None)
         documents = bucket(sum(counts), 8) if buckets else sum(counts)
         whose = RowLayout(rows, width)
         if lengths_A is not None:
             whose = RowLayout.end_to_end(lengths_A, width)
-            row_M = torch.repeat_interleave(torch.tensor(lengths_A))[token_M]
+            row_M = np.repeat(np.arange(len(lengths_A)), lengths_A)[place_M]
         shape = Shape(
-            rows, width, len(read_M), documents, layout.classes, layout.place_M is not None,
+            rows, width, len(place_M) + missing, documents, layout.classes, layout.place_M is not None,
             None if lengths_A is None else (whose.rows, whose.width),
         )  # fmt: skip
         values = [
-            batch.tokens, batch.positions, batch.segments, read_M,
-            F.pad(target_M, (0, missing)),
-            F.pad(row_M, (0, missing), value=rows), F.pad(document_M, (0, missing), value=documents),
-            *(tensor for tensor in (*layout.indices, *whose.indices) if tensor is not None),
+            tokens, batch.positions.numpy().reshape(-1), segments, place_M - 1, np.arange(missing) % (rows * width),
+            tokens[place_M], np.zeros(missing), row_M, np.full(missing, rows), document_M, np.full(missing, documents),
+            *(part.numpy().reshape(-1) for part in (*layout.indices, *whose.indices) if part is not None),
         ]  # fmt: skip
-        return cls.read(shape, torch.cat([tensor.flatten().to(torch.int64) for tensor in values]))
+        return cls.read(shape, torch.from_numpy(np.concatenate(values, dtype=np.int64, casting="unsafe")))
 
     @classmethod
     def read(cls, shape: Shape, buffer: Tensor) -> DeviceBatch:

@@ -26,7 +26,7 @@ from bora_trainer.data.batches import PackedBatch
 from bora_trainer.device_batch import DeviceBatch, sent, widened
 from bora_trainer.errors import TrainerError
 from bora_trainer.frozen_prefix import FrozenPrefix
-from bora_trainer.fused_norm import fuse_norms, release_norms
+from bora_trainer.fused_base import FusedBase
 from bora_trainer.models import LoadedModel
 from bora_trainer.output_embedding import find_output_embedding
 from bora_trainer.spec import AdapterSpec
@@ -52,13 +52,13 @@ class Engine:
         *,
         plain_attention: bool = False,
         plain_adapters: bool = False,
-        plain_norms: bool = False,
+        plain_base: bool = False,
         buckets: bool = False,
         compiled: bool = False,
     ) -> None:
         """References for the fast paths, which tests hold to them. `plain_attention`: the model's own, over whole rows
         with a mask, even where `attention` could do. `plain_adapters`: torch's own operations and autograd.
-        `plain_norms`: the base's own normalisation.
+        `plain_base`: the base's own norms and rotations.
 
         `buckets`: micro-batches are padded so that few shapes occur (device_batch.py). `compiled`: the layers run
         through torch.compile (compiled_layers.py); raises `TrainerError("engine_unsupported")` where they cannot.
@@ -79,15 +79,16 @@ class Engine:
         self.end_to_end = self.attends_documents and not buckets and not plain_adapters
         self.prefix = FrozenPrefix.of(loaded.model, self.lora.modules)
         self._stored: StoredStates | None = None
-        self._norms = [] if plain_norms or compiled else fuse_norms(loaded.model)  # a compiler fuses them itself
+        # A compiler fuses them itself.
+        self._fused = FusedBase({}) if plain_base or compiled else FusedBase.of(loaded.model)
         # Layers below the adapters are passed over once their states are stored; exchanged forwards stay uncompiled.
         below = self.prefix.layers if self.prefix is not None else ()
         self._compiled = compile_layers(loaded.model, self.lora.modules, beside=below) if compiled else []
 
     @property
-    def fused_norms(self) -> bool:
-        """Whether the base's norms are computed by fused_norm.py."""
-        return bool(self._norms)
+    def fused_parts(self) -> list[str]:
+        """Which parts of the base are computed by fused_base.py."""
+        return self._fused.parts
 
     @property
     def output_embedding(self) -> OutputEmbedding:
@@ -176,7 +177,7 @@ class Engine:
     def close(self) -> None:
         """Gives the model its own modules and attention back."""
         release(self._compiled)
-        release_norms(self._norms)
+        self._fused.release()
         if self.attends_documents:
             attention.switch(self.loaded.model, self.loaded.attention)
         self._adapters.detach()

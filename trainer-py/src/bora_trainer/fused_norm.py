@@ -9,27 +9,28 @@ Shapes: M tokens, H hidden size.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-_MOST_THREADS = 4  # torch's own takes 3.5 times as long with two
+from bora_trainer.compiled_passes import MOST_THREADS, compiled, numbers, rounded, same, wide
+
 _TOLERANCE = {torch.bfloat16: 1e-2, torch.float32: 1e-5}  # relative; of a family's own answer to random numbers
 
 
 def fuse_norms(model: nn.Module) -> list[nn.Module]:
-    """Exchanges the forward of every normalisation that this one agrees with; `release_norms` gives it back.
+    """Exchanges the forward of every normalisation that this one agrees with; deleting it gives the old back.
 
     Families differ (Gemma adds one to its weights), so each class is asked: output and gradient of random numbers.
     None on a GPU, none whose weight is trained, and none where torch has more threads than a pass by one thread beats.
     """
-    if torch.get_num_threads() > _MOST_THREADS:
+    if torch.get_num_threads() > MOST_THREADS:
         return []
     agrees: dict[type[nn.Module], bool] = {}
     fused = []
@@ -42,12 +43,6 @@ def fuse_norms(model: nn.Module) -> list[nn.Module]:
             module.forward = _forward_of(module)
             fused.append(module)
     return fused
-
-
-def release_norms(modules: Sequence[nn.Module]) -> None:
-    """They are computed as their family writes it again."""
-    for module in modules:
-        module.__dict__.pop("forward", None)
 
 
 def _looks_like_one(module: nn.Module) -> bool:
@@ -107,7 +102,7 @@ class _Norm(torch.autograd.Function):
         x_MH = x.contiguous().view(-1, x.shape[-1])
         y_MH, scale_M = torch.empty_like(x_MH), torch.empty(len(x_MH))
         _KERNELS[x.dtype].forward(
-            _numbers(x_MH), weight_H.numpy(), np.float32(epsilon), _numbers(y_MH), scale_M.numpy()
+            numbers(x_MH), weight_H.numpy(), np.float32(epsilon), numbers(y_MH), scale_M.numpy()
         )
         if ctx.needs_input_grad[0]:
             ctx.save_for_backward(x_MH, weight_H, scale_M)
@@ -120,19 +115,12 @@ class _Norm(torch.autograd.Function):
         dy_MH = gradients[0].contiguous().view(x_MH.shape)
         dx_MH = torch.empty_like(x_MH)
         _KERNELS[x_MH.dtype].backward(
-            _numbers(x_MH), weight_H.numpy(), scale_M.numpy(), _numbers(dy_MH), _numbers(dx_MH)
+            numbers(x_MH), weight_H.numpy(), scale_M.numpy(), numbers(dy_MH), numbers(dx_MH)
         )
         return dx_MH.view(gradients[0].shape), None, None
 
 
-def _numbers(values: Tensor) -> np.ndarray[Any, Any]:
-    """NumPy has no bfloat16: its bits then."""
-    return (values.view(torch.uint16) if values.dtype == torch.bfloat16 else values).detach().numpy()
-
-
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    # sums of a row may be reordered: they are vectors then
-    return njit(nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})(function)
+_compiled = functools.partial(compiled, fastmath={"reassoc", "contract"})  # sums of a row as vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,21 +166,4 @@ def _kernels(wide: Callable[..., Any], rounded: Callable[..., Any]) -> _Kernels:
     return _Kernels(forward, backward)
 
 
-@_compiled
-def _same(value):
-    return value
-
-
-@_compiled
-def _wide(bits):
-    return np.uint32(np.uint32(bits) << np.uint32(16)).view(np.float32)
-
-
-@_compiled
-def _rounded(value):
-    """To the nearest bfloat16, ties to even."""
-    bits = np.float32(value).view(np.uint32)
-    return np.uint16((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16))
-
-
-_KERNELS = {torch.float32: _kernels(_same, _same), torch.bfloat16: _kernels(_wide, _rounded)}
+_KERNELS = {torch.float32: _kernels(same, same), torch.bfloat16: _kernels(wide, rounded)}

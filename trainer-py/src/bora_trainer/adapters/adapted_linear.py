@@ -1,7 +1,8 @@
 """Frozen linear modules with the changes of many adapter rows: y = x W^T + scale * (x A_n^T) B_n^T for row n.
 
 Modules that read the same x (the query, key and value projections, say) are computed together: x is multiplied by all
-their A at once and kept once, and the backward touches it once. Gradients of the factors are added straight to the flat
+their A at once and kept once, and the backward touches it once. Those beside them without an adapter join, so that all
+slopes of x are summed by the products themselves. Gradients of the factors are added straight to the flat
 tensor in its own precision, outside the autograd graph; the graph carries d x alone. `plain` is the same in torch's own
 operations: tests hold one to the other, and modules whose weight is not a plain matrix take it always.
 
@@ -64,19 +65,30 @@ class AdaptedLinear(nn.Module):
 class SharedInput:
     """Adapted linears that read one x, with their slots: those of all A end to end, and those of the B."""
 
-    def __init__(self, members: Sequence[AdaptedLinear], slots_a: Sequence[Slot], slots_b: Sequence[Slot],
-                 scale: float, *, plain: bool = False) -> None:  # fmt: skip
-        """`plain`: torch's own operations and autograd, as a reference."""
-        self.members, self.scale = tuple(members), scale
+    def __init__(
+        self,
+        members: Sequence[AdaptedLinear],
+        slots_a: Sequence[Slot],
+        slots_b: Sequence[Slot],
+        scale: float,
+        *,
+        beside: Sequence[AdaptedLinear] = (),
+        plain: bool = False,
+    ) -> None:
+        """`beside`: linears without an adapter that read the same x, none where a member is no plain matrix.
+        `plain`: torch's own operations and autograd, as a reference.
+        """
+        assert not (plain and beside), "the reference is each adapted module by itself"
+        self.members, self.scale = (*members, *beside), scale
         self.slots_b = tuple(slots_b)
         rank, inputs = slots_a[0].shape
         self.rank = rank
         self.slot_a = Slot(slots_a[0].module, "lora_A", (rank * len(slots_a), inputs), slots_a[0].offset)
-        self.plain = plain or any(type(member.base) not in (nn.Linear, Conv1D) for member in members)
+        self.plain = plain or not all(is_plain_matrix(member.base) for member in members)
         self._in_hand: RowsInHand | None = None
         self._x: Tensor | None = None
         self._outputs: dict[AdaptedLinear, Tensor] = {}
-        for member in members:
+        for member in self.members:
             member.join(self)
 
     @contextmanager
@@ -128,6 +140,11 @@ class SharedInput:
         return outputs
 
 
+def is_plain_matrix(module: nn.Module) -> bool:
+    """Whether the fused path can compute with the module's weight."""
+    return type(module) in (nn.Linear, Conv1D)
+
+
 def _leaf(slot: Slot, in_hand: RowsInHand) -> Tensor:
     """Shares memory with the rows; autograd adds into the flat gradient itself."""
     view = slot.view(in_hand.rows_NP).detach()
@@ -152,7 +169,7 @@ class _Fused(torch.autograd.Function):
         if shared.scale != 1:
             shrunk_NTS.mul_(shared.scale)
         outputs = tuple(member.base(x) for member in shared.members)
-        for y, shrunk_NTR, b_NOR in zip(outputs, shrunk_NTS.split(shared.rank, dim=-1), bs, strict=True):
+        for y, shrunk_NTR, b_NOR in zip(outputs, shrunk_NTS.split(shared.rank, dim=-1), bs, strict=False):
             _add_product(y, shrunk_NTR, b_NOR.mT, in_hand.layout)
         if in_hand.gradient_NP is not None:
             ctx.save_for_backward(x_NTI, shrunk_NTS, a_NSI, *bs)
@@ -167,18 +184,29 @@ class _Fused(torch.autograd.Function):
         shared: SharedInput = ctx.shared
         in_hand: RowsInHand = ctx.in_hand
         assert in_hand.gradient_NP is not None
-        slopes = [_slope(dy, x_NTI, ctx.shape, slot) for dy, slot in zip(gradients, shared.slots_b, strict=True)]
-        by_row = [in_hand.layout.by_row(dy) for dy in slopes]
-        parts = [torch.bmm(dy_NTO, b_NOR) for dy_NTO, b_NOR in zip(by_row, bs, strict=True)]
+        slopes = [dy if dy is None else dy.reshape(-1, dy.shape[-1]) for dy in gradients]
+        shrunk = zip(shared.slots_b, slopes, shrunk_NTS.split(shared.rank, dim=-1), bs, strict=False)
+        parts = [_backward_of_b(slot, dy, s_NTR, b_NOR, in_hand) for slot, dy, s_NTR, b_NOR in shrunk]
         d_shrunk_NTS = parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
         if shared.scale != 1:
             d_shrunk_NTS.mul_(shared.scale)
-        for slot, dy_NTO, shrunk_NTR in zip(shared.slots_b, by_row, shrunk_NTS.split(shared.rank, dim=-1), strict=True):
-            bmm_into(slot.view(in_hand.gradient_NP), dy_NTO.mT, shrunk_NTR, beta=1)
         bmm_into(shared.slot_a.view(in_hand.gradient_NP), d_shrunk_NTS.mT, x_NTI, beta=1)
         if not ctx.needs_input_grad[0]:
             return None, None, None, None
-        return _slope_of_input(shared, slopes, d_shrunk_NTS, a_NSI, in_hand.layout).view(ctx.shape), None, None, None
+        dx_MI = _slope_of_input(shared, slopes, d_shrunk_NTS, a_NSI, in_hand.layout)
+        return dx_MI.view(ctx.shape), None, None, None
+
+
+def _backward_of_b(
+    slot: Slot, dy_MO: Tensor | None, shrunk_NTR: Tensor, b_NOR: Tensor, in_hand: RowsInHand
+) -> Tensor:
+    """Adds the gradient of one B; returns d shrunk, [N, T, R]: zeros where nothing after the module reads its output."""
+    if dy_MO is None:
+        return torch.zeros_like(shrunk_NTR)
+    assert in_hand.gradient_NP is not None
+    dy_NTO = in_hand.layout.by_row(dy_MO)
+    bmm_into(slot.view(in_hand.gradient_NP), dy_NTO.mT, shrunk_NTR, beta=1)
+    return torch.bmm(dy_NTO, b_NOR)
 
 
 def _add_product(y: Tensor, left_NTK: Tensor, right_NKW: Tensor, layout: RowLayout) -> None:
@@ -189,19 +217,13 @@ def _add_product(y: Tensor, left_NTK: Tensor, right_NKW: Tensor, layout: RowLayo
         y.view(-1, y.shape[-1]).add_(layout.back(torch.bmm(left_NTK, right_NKW)))
 
 
-def _slope(dy: Tensor | None, like: Tensor, shape: torch.Size, slot: Slot) -> Tensor:
-    """Zeros where nothing after the module depends on its output."""
-    return like.new_zeros(*shape[:-1], slot.shape[0]) if dy is None else dy
-
-
 def _slope_of_input(
-    shared: SharedInput, slopes: Sequence[Tensor], d_shrunk_NTS: Tensor, a_NSI: Tensor, layout: RowLayout
+    shared: SharedInput, slopes: Sequence[Tensor | None], d_shrunk_NTS: Tensor, a_NSI: Tensor, layout: RowLayout
 ) -> Tensor:
     """d x, [M, I]."""
-    first, *others = shared.members
-    flat = [dy.reshape(-1, dy.shape[-1]) for dy in slopes]
-    dx = torch.mm(flat[0], first.weight_OI)
-    for member, dy in zip(others, flat[1:], strict=True):
-        dx.addmm_(dy, member.weight_OI)
+    read = [(dy, member.weight_OI) for dy, member in zip(slopes, shared.members, strict=True) if dy is not None]
+    dx = torch.mm(*read[0])
+    for dy, weight_OI in read[1:]:
+        dx.addmm_(dy, weight_OI)
     _add_product(dx, d_shrunk_NTS, a_NSI, layout)
     return dx

@@ -5,14 +5,14 @@ Shapes: N adapter rows of a micro-batch, P weights a row.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from bora_trainer.adapters.adapted_linear import AdaptedLinear, RowsInHand, SharedInput
+from bora_trainer.adapters.adapted_linear import AdaptedLinear, RowsInHand, SharedInput, is_plain_matrix
 from bora_trainer.adapters.lora import Lora
 from bora_trainer.row_layout import RowLayout
 
@@ -24,17 +24,17 @@ class AttachedAdapters:
 
     def __init__(self, model: PreTrainedModel, lora: Lora, *, plain: bool = False) -> None:
         """`plain`: each module by itself, in torch's own operations, as a reference."""
+        self._exchanged: dict[str, AdaptedLinear] = {}
         self._model, self._lora = model, lora
-        inputs = None if plain else _inputs(model, lora.modules)
-        self._modules = [AdaptedLinear(model.get_submodule(name)) for name in lora.modules]
-        for name, module in zip(lora.modules, self._modules, strict=True):
-            model.set_submodule(name, module)
+        adapted = list(lora.modules)
+        inputs = {} if plain else _inputs(model, adapted + _siblings(model, adapted))
         a = [slot for slot in lora.layout.slots if slot.name == "lora_A"]
         b = [slot for slot in lora.layout.slots if slot.name == "lora_B"]
-        self._shared = [
-            SharedInput(self._modules[run], a[run], b[run], lora.scale, plain=plain)
-            for run in _runs(lora.modules, inputs or list(range(len(a))))
-        ]
+        self._shared: list[SharedInput] = []
+        for run in _runs(adapted, inputs):
+            beside = [] if plain else _beside(model, adapted[run], inputs)
+            members, others = ([self._exchange(name) for name in names] for names in (adapted[run], beside))
+            self._shared.append(SharedInput(members, a[run], b[run], lora.scale, beside=others, plain=plain))
 
     @contextmanager
     def reading(self, rows_NP: Tensor | None, layout: RowLayout, gradient_NP: Tensor | None = None) -> Iterator[None]:
@@ -50,13 +50,37 @@ class AttachedAdapters:
 
     def detach(self) -> None:
         """Gives the model its own modules back."""
-        for name, module in zip(self._lora.modules, self._modules, strict=True):
+        for name, module in self._exchanged.items():
             self._model.set_submodule(name, module.base)
 
+    def _exchange(self, name: str) -> AdaptedLinear:
+        self._exchanged[name] = module = AdaptedLinear(self._model.get_submodule(name))
+        self._model.set_submodule(name, module)
+        return module
 
-def _runs(modules: Sequence[str], inputs: Sequence[int]) -> Iterator[slice]:
-    """Neighbours in the layout, side by side in the model, with one input."""
-    keys = [(name.rpartition(".")[0], read) for name, read in zip(modules, inputs, strict=True)]
+
+def _siblings(model: PreTrainedModel, adapted: Sequence[str]) -> list[str]:
+    """Plain matrices side by side with an adapted module, that are not adapted themselves."""
+    parents = dict.fromkeys(name.rpartition(".")[0] for name in adapted)
+    found = [
+        f"{parent}.{name}"
+        for parent in parents
+        for name, module in model.get_submodule(parent).named_children()
+        if is_plain_matrix(module)
+    ]
+    return [name for name in found if name not in set(adapted)]
+
+
+def _beside(model: PreTrainedModel, run: Sequence[str], inputs: Mapping[str, int]) -> list[str]:
+    """The siblings that read what the modules of a run read, where the fused path computes those."""
+    if not all(is_plain_matrix(model.get_submodule(name)) for name in run):
+        return []
+    return [name for name in _siblings(model, run) if name in inputs and inputs[name] == inputs[run[0]]]
+
+
+def _runs(modules: Sequence[str], inputs: Mapping[str, int]) -> Iterator[slice]:
+    """Neighbours in the layout, side by side in the model, with one input; each by itself where inputs are not known."""
+    keys = [(name.rpartition(".")[0], inputs.get(name, name)) for name in modules]
     begin = 0
     for end in range(1, len(keys) + 1):
         if end == len(keys) or keys[end] != keys[begin]:
@@ -65,8 +89,8 @@ def _runs(modules: Sequence[str], inputs: Sequence[int]) -> Iterator[slice]:
 
 
 @torch.no_grad()
-def _inputs(model: PreTrainedModel, modules: Sequence[str]) -> list[int]:
-    """For each module a number that it shares with those that are given the same tensor, seen in a short forward."""
+def _inputs(model: PreTrainedModel, modules: Sequence[str]) -> dict[str, int]:
+    """For each module that a short forward calls a number that it shares with those that are given the same tensor."""
     seen: dict[str, Tensor] = {}  # kept, so that no address is used again
 
     def look(name: str, module: nn.Module) -> torch.utils.hooks.RemovableHandle:
@@ -79,4 +103,4 @@ def _inputs(model: PreTrainedModel, modules: Sequence[str]) -> list[int]:
     finally:
         for handle in handles:
             handle.remove()
-    return [id(seen[name]) if name in seen else -number for number, name in enumerate(modules, 1)]
+    return {name: id(tensor) for name, tensor in seen.items()}

@@ -32,7 +32,9 @@ class Slot:
 
     def view(self, rows_GP: Tensor) -> Tensor:
         """This tensor of all rows, [G, *shape], without a copy."""
-        return rows_GP[:, self.offset : self.offset + self.size].view(-1, *self.shape)
+        first, (row, column) = rows_GP.storage_offset() + self.offset * rows_GP.stride(1), rows_GP.stride()
+        size, width = (len(rows_GP), *self.shape), self.shape[1]
+        return rows_GP.as_strided(size, (row, width * column, column), first)
 
 
 @dataclass(frozen=True, slots=True)

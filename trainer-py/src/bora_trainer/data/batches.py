@@ -1,6 +1,6 @@
 """Documents packed into the rectangular token arrays one micro-batch of the engine reads.
 
-Legend: R rows, T tokens. A row holds documents of one task end to end; attention is causal inside each document only
+Legend: R rows, T tokens, E documents. A row holds documents of one task end to end; attention is causal inside each document only
 (block-diagonal), so a packed document has the same nats as alone. Rows are padded to the longest row, never further.
 """
 
@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -81,19 +83,25 @@ def pack(rows: Sequence[Sequence[Document]]) -> PackedBatch:
     """
     if not rows:
         raise ValueError("a micro-batch needs at least one row")
-    width = max(1, max(sum(len(document.tokens) for document in row) for row in rows))
-    shape = (len(rows), width)
-    tokens = torch.zeros(shape, dtype=torch.int64)
-    positions = torch.zeros(shape, dtype=torch.int64)
-    segments = torch.full(shape, PAD_SEGMENT, dtype=torch.int64)
-    scored = torch.zeros(shape, dtype=torch.bool)
-    for r, row in enumerate(rows):
-        start = 0
-        for slot, document in enumerate(row):
-            end = start + len(document.tokens)
-            tokens[r, start:end] = torch.tensor(document.tokens, dtype=torch.int64)
-            positions[r, start:end] = torch.arange(end - start)
-            segments[r, start:end] = slot
-            scored[r, start + document.scored_from : end] = True
-            start = end
-    return PackedBatch(tokens, positions, segments, scored, tuple(tuple(row) for row in rows))
+    documents = [document for row in rows for document in row]
+    length_E = np.fromiter((len(document.tokens) for document in documents), np.int64, len(documents))
+    lengths_of_rows = [sum(len(document.tokens) for document in row) for row in rows]
+    total, width = sum(lengths_of_rows), max(1, *lengths_of_rows)
+    slot_E = np.fromiter((slot for row in rows for slot in range(len(row))), np.int64, len(documents))
+    scored_from_E = np.fromiter((document.scored_from for document in documents), np.int64, len(documents))
+    tokens = np.fromiter(chain.from_iterable(document.tokens for document in documents), np.int64, total)
+    position = np.arange(total) - np.repeat(length_E.cumsum() - length_E, length_E)
+    real = np.arange(width) < np.array(lengths_of_rows)[:, None]
+
+    def laid(values: np.ndarray, empty: int) -> Tensor:
+        """Of every token, end to end, [R, T]."""
+        if total == real.size:
+            return torch.from_numpy(values.reshape(real.shape))
+        places = np.full(real.shape, empty, values.dtype)
+        places[real] = values
+        return torch.from_numpy(places)
+
+    return PackedBatch(
+        laid(tokens, 0), laid(position, 0), laid(np.repeat(slot_E, length_E), PAD_SEGMENT),
+        laid(position >= np.repeat(scored_from_E, length_E), 0), tuple(tuple(row) for row in rows),
+    )  # fmt: skip

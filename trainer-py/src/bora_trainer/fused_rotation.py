@@ -1,0 +1,169 @@
+"""Rotary position embeddings of a frozen base in one pass forward and one backward, compiled for CPUs.
+
+transformers writes a rotation in torch's operations: queries and keys pass through memory some ten times, forward and
+backward (docs/performance.md). Here once each way, rounded where transformers rounds: the same bits.
+
+Shapes: N rows, T tokens, M = N * T, Q heads, C head size, two halves of which are rotated against each other.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from bora_trainer.compiled_passes import MOST_THREADS, compiled, in_parts, numbers, rounded, same, wide
+
+_NAME = "apply_rotary_pos_emb"  # of the function of queries, keys, cosines and sines in transformers' families
+
+Rotation = Callable[..., tuple[Tensor, Tensor]]
+
+
+def fuse_rotations(model: nn.Module) -> list[nn.Module]:
+    """Exchanges the rotation in every attention module whose family's own this one agrees with, to the bit.
+
+    `forward` of such a module is the family's own code with one name bound otherwise; deleting it gives the old back.
+    """
+    if torch.get_num_threads() > MOST_THREADS:
+        return []
+    agrees: dict[tuple[type[nn.Module], torch.dtype], bool] = {}
+    fused = []
+    for module in list(model.modules()):
+        own, weight = _own(module), next(module.parameters(recurse=True), None)
+        if own is None or weight is None or weight.device.type != "cpu" or weight.dtype not in _KERNELS:
+            continue
+        key = type(module), weight.dtype
+        if key not in agrees:
+            agrees[key] = _agrees(own, weight.dtype)
+        if agrees[key]:
+            module.forward = _with(module, _rotation(own))
+            fused.append(module)
+    return fused
+
+
+def _own(module: nn.Module) -> Rotation | None:
+    """The function that the forward of a module calls by this name."""
+    forward = type(module).forward
+    if "forward" in module.__dict__ or not isinstance(forward, types.FunctionType):
+        return None
+    return forward.__globals__.get(_NAME) if _NAME in forward.__code__.co_names else None
+
+
+def _with(module: nn.Module, rotation: Rotation) -> Callable[..., Any]:
+    own = type(module).forward
+    exchanged = types.FunctionType(
+        own.__code__, {**own.__globals__, _NAME: rotation}, own.__name__, own.__defaults__, own.__closure__
+    )
+    exchanged.__kwdefaults__ = own.__kwdefaults__
+    return types.MethodType(exchanged, module)
+
+
+def _rotation(own: Rotation) -> Rotation:
+    def rotate(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor, *rest: Any, **named: Any) -> tuple[Tensor, Tensor]:
+        ours = not rest and not named and cos.shape == (q.shape[0], *q.shape[2:]) and q.dtype in _KERNELS
+        if not ours or not q.dtype == k.dtype == cos.dtype == sin.dtype or q.device.type != "cpu":
+            return own(q, k, cos, sin, *rest, **named)  # what it was not asked with
+        cos_MC, sin_MC = (part.contiguous().view(-1, part.shape[-1]) for part in (cos, sin))
+        return _Rotated.apply(q, k, cos_MC, sin_MC)  # pyright: ignore[reportReturnType]
+
+    return rotate
+
+
+def _agrees(own: Rotation, dtype: torch.dtype) -> bool:
+    generator = torch.Generator().manual_seed(0)
+    q, k, dq, dk = (torch.randn(2, heads, 5, 8, generator=generator).to(dtype) for heads in (4, 2, 4, 2))
+    cos, sin = torch.randn(2, 2, 5, 8, generator=generator).to(dtype).unbind()
+    try:
+        theirs = _answer(own, q, k, cos, sin, dq, dk)
+    except (RuntimeError, TypeError, ValueError):
+        return False
+    ours = _answer(_rotation(own), q, k, cos, sin, dq, dk)
+    return all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
+
+
+@torch.enable_grad()
+def _answer(rotation: Rotation, q: Tensor, k: Tensor, cos: Tensor, sin: Tensor, *slopes: Tensor) -> list[Tensor]:
+    given = [part.clone().requires_grad_() for part in (q, k)]
+    found = rotation(*given, cos, sin)
+    torch.autograd.backward(found, slopes)
+    return [*(part.detach() for part in found), *(part.grad for part in given if part.grad is not None)]
+
+
+class _Rotated(torch.autograd.Function):
+    """x cos + (the halves of x exchanged, the first of them negated) sin, of queries and keys, [N, Q, T, C]."""
+
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, cos_MC: Tensor, sin_MC: Tensor) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(cos_MC, sin_MC)
+        return _passed(_KERNELS[q.dtype].forward, (q, k), cos_MC, sin_MC)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return *_passed(_KERNELS[gradients[0].dtype].backward, gradients, *ctx.saved_tensors), None, None
+
+
+def _passed(kernel: Callable[..., None], given: Sequence[Tensor], cos_MC: Tensor, sin_MC: Tensor) -> tuple[Tensor, ...]:
+    """Token by token in memory, as a linear module leaves them and the next one reads them."""
+    xs = [x_NQTC.transpose(1, 2).contiguous() for x_NQTC in given]
+    ys = [torch.empty_like(x_NTQC) for x_NTQC in xs]
+    tokens = len(cos_MC)
+    arrays = [numbers(each.view(tokens, *each.shape[2:])) for each in (*xs, *ys)]
+    in_parts(kernel, tokens, sum(x.numel() for x in xs), *arrays, numbers(cos_MC), numbers(sin_MC))
+    return tuple(y_NTQC.transpose(1, 2) for y_NTQC in ys)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kernels:
+    """Of one dtype; compiled at their first call."""
+
+    forward: Callable[..., None]
+    backward: Callable[..., None]
+
+
+def _kernels(wide: Callable[..., Any], rounded: Callable[..., Any]) -> _Kernels:
+    """`wide` makes float32 of what is stored, `rounded` what is stored of float32."""
+
+    @compiled
+    def product(one, other):
+        return wide(rounded(wide(one) * wide(other)))
+
+    @compiled
+    def rotated(x, y, cos, sin):
+        half = x.shape[1] // 2
+        for q in range(x.shape[0]):
+            for j in range(half):
+                first, second = x[q, j], x[q, half + j]
+                y[q, j] = rounded(product(first, cos[j]) - product(second, sin[j]))
+                y[q, half + j] = rounded(product(second, cos[half + j]) + product(first, sin[half + j]))
+
+    @compiled
+    def rotated_back(dy, dx, cos, sin):
+        half = dy.shape[1] // 2
+        for q in range(dy.shape[0]):
+            for j in range(half):
+                first, second = dy[q, j], dy[q, half + j]
+                dx[q, j] = rounded(product(first, cos[j]) + product(second, sin[half + j]))
+                dx[q, half + j] = rounded(product(second, cos[half + j]) - product(first, sin[j]))
+
+    @compiled
+    def forward(q, k, to_q, to_k, cos, sin, start, stop):
+        for m in range(start, stop):
+            rotated(q[m], to_q[m], cos[m], sin[m])
+            rotated(k[m], to_k[m], cos[m], sin[m])
+
+    @compiled
+    def backward(dq, dk, to_q, to_k, cos, sin, start, stop):
+        for m in range(start, stop):
+            rotated_back(dq[m], to_q[m], cos[m], sin[m])
+            rotated_back(dk[m], to_k[m], cos[m], sin[m])
+
+    return _Kernels(forward, backward)
+
+
+_KERNELS = {torch.float32: _kernels(same, same), torch.bfloat16: _kernels(wide, rounded)}
