@@ -22,7 +22,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-_BLOCK = 256  # columns that pass through all tasks before the next: they stay in the cache
+_BLOCK = 1024  # columns that pass through all tasks before the next: near, and long enough to be fetched ahead
 _ALONE = 1 << 16  # weights for which one thread is enough
 
 
