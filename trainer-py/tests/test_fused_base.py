@@ -8,7 +8,7 @@ from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 from bora_trainer import compiled_passes, fused_rotation
 from bora_trainer.data.batches import pack
 from bora_trainer.engine import Engine
-from bora_trainer.fused_base import FusedBase
+from bora_trainer.openmp_team import team
 
 LLAMAS = {"llama-tied", "llama-untied", "qwen2", "qwen3"}
 FUSED = {"gpt2": [], "opt": [], "gemma2": ["rotations"]} | dict.fromkeys(LLAMAS, ["norms", "rotations"])
@@ -17,9 +17,10 @@ DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 
 @pytest.fixture(params=["one thread", "parts"])
 def parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pass by one thread, and one that several share."""
+    """A pass by one thread, and one that three share."""
     if request.param == "parts":
-        monkeypatch.setattr(compiled_passes, "_ALONE", 0)
+        assert team() is not None
+        monkeypatch.setattr(compiled_passes, "_ALONE", -1)
         monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
 
 
@@ -64,8 +65,3 @@ def test_nats_and_gradients_of_a_model_stay(family: str) -> None:
         assert all("forward" not in module.__dict__ for module in engine.loaded.model.modules())
     torch.testing.assert_close(found[0][0], found[1][0], rtol=1e-5, atol=0)
     assert ((found[0][1] - found[1][1]).norm() / found[1][1].norm()).item() < 1e-5
-
-
-def test_on_a_machine_of_many_threads_the_base_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
-    assert FusedBase.of(tiny_model("llama-tied")).parts == []

@@ -1,4 +1,7 @@
-"""What the passes over a frozen base's activations share, which numba compiles for CPUs.
+"""Passes over tensors on the CPU, compiled by numba and shared out among torch's threads.
+
+A pass is called with numbers alone: sizes, and the addresses of tensors (`Tensor.data_ptr`). That is quicker than to
+hand NumPy's arrays over, which counts where a tensor is small. Whoever calls holds the tensors, contiguous, meanwhile.
 
 Activations are float32 or bfloat16. NumPy has no bfloat16, so its bits go in and out, and every number is float32 in
 between.
@@ -6,18 +9,25 @@ between.
 
 from __future__ import annotations
 
-import functools
+from array import array
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
-from torch import Tensor
+from numba import (  # pyright: ignore[reportPrivateImportUsage]
+    carray,
+    cfunc,
+    njit,
+    types,
+)
+from numba.core import cgutils
+from numba.extending import intrinsic
 
-MOST_THREADS = 4  # torch's own operations share their work out among more than a pass does
-_ALONE = 1 << 17  # numbers for which one thread is enough
+from bora_trainer.openmp_team import team
+
+_ALONE = 1 << 15  # numbers for which one thread is enough
 
 
 def compiled(function: Callable[..., Any], *, fastmath: bool | set[str] = False) -> Callable[..., Any]:
@@ -25,27 +35,72 @@ def compiled(function: Callable[..., Any], *, fastmath: bool | set[str] = False)
     return njit(nogil=True, error_model="numpy", fastmath=fastmath)(function)
 
 
-def numbers(values: Tensor) -> np.ndarray[Any, Any]:
-    """The memory of a tensor on the CPU; of bfloat16 its bits."""
-    return (values.view(torch.uint16) if values.dtype == torch.bfloat16 else values).detach().numpy()
+class Pass:
+    """`body(numbers, part, start, stop)` over rows start to stop, compiled at the first call.
+
+    `part` counts the threads that share the rows from 0. The body reads its numbers from an array of int64, and tensors
+    with `tensor_at`. An exception cannot leave it.
+    """
+
+    def __init__(self, body: Callable[..., None]) -> None:
+        self._body = body
+
+    def __call__(self, rows: int, size: int, *numbers: int) -> None:
+        """Runs over all `rows`, which are worth `size` numbers of a tensor."""
+        crew, given = team(), array("q", (rows, *numbers))
+        address, _ = given.buffer_info()
+        if crew is None or size <= _ALONE or torch.get_num_threads() == 1:
+            self._compiled.ctypes(address)
+        else:
+            crew.run(self._compiled.address, address, torch.get_num_threads())
+
+    @cached_property
+    def _compiled(self) -> Any:
+        body, crew = self._body, team()
+        number, count = (_first, _one) if crew is None else (crew.number, crew.count)
+
+        @cfunc(types.void(types.voidptr))
+        def run(address):
+            rows, part, parts = (
+                carray(address, 1, np.int64)[0],
+                number(),
+                count(),
+            )  # a limit may have left fewer threads
+            body(address, part, rows * part // parts, rows * (part + 1) // parts)
+
+        return run
 
 
-def in_parts(kernel: Callable[..., None], rows: int, size: int, *given: Any) -> None:
-    """`kernel(*given, start, stop)` for parts of `rows`, which are worth `size` numbers in all, a thread each."""
-    threads = min(torch.get_num_threads(), MOST_THREADS) if size > _ALONE else 1
-    if threads == 1:
-        kernel(*given, 0, rows)
-        return
-    bounds = [rows * part // threads for part in range(threads + 1)]
-    waiting = [_pool(threads - 1).submit(kernel, *given, *span) for span in zip(bounds[1:], bounds[2:], strict=False)]
-    kernel(*given, *bounds[:2])
-    for each in waiting:
-        each.result()
+@njit
+def _first():
+    return 0
 
 
-@functools.cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, "pass")
+@njit
+def _one():
+    return 1
+
+
+@intrinsic
+def _pointer(typing_context, address):  # pyright: ignore[reportUnusedParameter]
+    """An address as a pointer."""
+
+    def generate(context, builder, signature, arguments):  # pyright: ignore[reportUnusedParameter]
+        return builder.inttoptr(arguments[0], cgutils.voidptr_t)
+
+    return types.voidptr(address), generate
+
+
+@compiled
+def number_at(address, place):
+    """The number `place` that a `Pass` was called with, from 0."""
+    return carray(address, place + 2, np.int64)[place + 1]
+
+
+@compiled
+def tensor_at(address, place, shape, dtype):
+    """The tensor whose address is number `place`."""
+    return carray(_pointer(number_at(address, place)), shape, dtype)  # pyright: ignore[reportCallIssue]
 
 
 @compiled
@@ -64,3 +119,7 @@ def rounded(value):
     """To the nearest bfloat16, ties to even."""
     bits = np.float32(value).view(np.uint32)
     return np.uint16((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16))
+
+
+# How a dtype is stored: as what NumPy reads it, how float32 is made of it, and it of float32.
+STORED = {torch.float32: (np.float32, same, same), torch.bfloat16: (np.uint16, wide, rounded)}

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from bora_trainer.compiled_passes import MOST_THREADS, compiled, numbers, rounded, same, wide
+from bora_trainer.compiled_passes import STORED, Pass, compiled, number_at, tensor_at
 
 _TOLERANCE = {torch.bfloat16: 1e-2, torch.float32: 1e-5}  # relative; of a family's own answer to random numbers
 
@@ -28,10 +28,8 @@ def fuse_norms(model: nn.Module) -> list[nn.Module]:
     """Exchanges the forward of every normalisation that this one agrees with; deleting it gives the old back.
 
     Families differ (Gemma adds one to its weights), so each class is asked: output and gradient of random numbers.
-    None on a GPU, none whose weight is trained, and none where torch has more threads than a pass by one thread beats.
+    None on a GPU, and none whose weight is trained.
     """
-    if torch.get_num_threads() > MOST_THREADS:
-        return []
     agrees: dict[type[nn.Module], bool] = {}
     fused = []
     for module in list(model.modules()):
@@ -62,8 +60,8 @@ def _epsilon(module: nn.Module) -> float | None:
 
 
 def _forward_of(module: nn.Module) -> Callable[[Tensor], Tensor]:
-    given, epsilon, own = module.get_parameter("weight").detach(), _epsilon(module), module.forward
-    weight, dtype = given.float(), given.dtype
+    given, own = module.get_parameter("weight").detach(), module.forward
+    weight, dtype, epsilon = given.float().contiguous(), given.dtype, torch.tensor([_epsilon(module)])
 
     def forward(hidden_states: Tensor) -> Tensor:
         if (hidden_states.device.type, hidden_states.dtype) != ("cpu", dtype):  # what it was not asked with
@@ -98,12 +96,10 @@ class _Norm(torch.autograd.Function):
     """y = w * x / sqrt(mean(x^2) + epsilon), over the last dimension."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight_H: Tensor, epsilon: float) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight_H: Tensor, epsilon_1: Tensor) -> Tensor:
         x_MH = x.contiguous().view(-1, x.shape[-1])
-        y_MH, scale_M = torch.empty_like(x_MH), torch.empty(len(x_MH))
-        _KERNELS[x.dtype].forward(
-            numbers(x_MH), weight_H.numpy(), np.float32(epsilon), numbers(y_MH), scale_M.numpy()
-        )
+        y_MH, scale_M = torch.empty_like(x_MH), x_MH.new_empty(len(x_MH), dtype=torch.float32)
+        _run(_PASSES[x.dtype].forward, x_MH, weight_H, scale_M, y_MH, epsilon_1)
         if ctx.needs_input_grad[0]:
             ctx.save_for_backward(x_MH, weight_H, scale_M)
         return y_MH.view(x.shape)
@@ -114,56 +110,64 @@ class _Norm(torch.autograd.Function):
         x_MH, weight_H, scale_M = ctx.saved_tensors
         dy_MH = gradients[0].contiguous().view(x_MH.shape)
         dx_MH = torch.empty_like(x_MH)
-        _KERNELS[x_MH.dtype].backward(
-            numbers(x_MH), weight_H.numpy(), scale_M.numpy(), numbers(dy_MH), numbers(dx_MH)
-        )
+        _run(_PASSES[x_MH.dtype].backward, x_MH, weight_H, scale_M, dx_MH, dy_MH)
         return dx_MH.view(gradients[0].shape), None, None
+
+
+def _run(one: Pass, x_MH: Tensor, *others: Tensor) -> None:
+    one(len(x_MH), x_MH.numel(), x_MH.shape[1], *(tensor.data_ptr() for tensor in (x_MH, *others)))
 
 
 _compiled = functools.partial(compiled, fastmath={"reassoc", "contract"})  # sums of a row as vectors
 
 
 @dataclass(frozen=True, slots=True)
-class _Kernels:
-    """Of one dtype; compiled at their first call."""
+class _Passes:
+    """Of one dtype."""
 
-    forward: Callable[..., None]
-    backward: Callable[..., None]
+    forward: Pass
+    backward: Pass
 
 
-def _kernels(wide: Callable[..., Any], rounded: Callable[..., Any]) -> _Kernels:
-    """`wide` makes float32 of what is stored, `rounded` what is stored of float32."""
+def _passes(stored: type, wide: Callable[..., Any], rounded: Callable[..., Any]) -> _Passes:
+    """As `compiled_passes.STORED` has it."""
 
     @_compiled
-    def forward(x, weight, epsilon, y, scales):
-        size = np.float32(x.shape[1])
-        row = np.empty(x.shape[1], np.float32)
-        for m in range(x.shape[0]):
+    def forward(given, _, start, stop):
+        width = number_at(given, 0)
+        x, y = tensor_at(given, 1, (stop, width), stored), tensor_at(given, 4, (stop, width), stored)
+        weight, scales = tensor_at(given, 2, width, np.float32), tensor_at(given, 3, stop, np.float32)
+        epsilon, size = tensor_at(given, 5, 1, np.float32)[0], np.float32(width)
+        row = np.empty(width, np.float32)
+        for m in range(start, stop):
             total = np.float32(0)
-            for j in range(x.shape[1]):
+            for j in range(width):
                 row[j] = wide(x[m, j])
                 total += row[j] * row[j]
             scale = np.float32(1) / np.sqrt(total / size + epsilon)
             scales[m] = scale
-            for j in range(x.shape[1]):
+            for j in range(width):
                 y[m, j] = rounded(weight[j] * wide(rounded(row[j] * scale)))
 
     @_compiled
-    def backward(x, weight, scales, dy, dx):
-        size = np.float32(x.shape[1])
-        row, slope = np.empty(x.shape[1], np.float32), np.empty(x.shape[1], np.float32)
-        for m in range(x.shape[0]):
+    def backward(given, _, start, stop):
+        width = number_at(given, 0)
+        x, dx = tensor_at(given, 1, (stop, width), stored), tensor_at(given, 4, (stop, width), stored)
+        weight, scales = tensor_at(given, 2, width, np.float32), tensor_at(given, 3, stop, np.float32)
+        dy, size = tensor_at(given, 5, (stop, width), stored), np.float32(width)
+        row, slope = np.empty(width, np.float32), np.empty(width, np.float32)
+        for m in range(start, stop):
             total = np.float32(0)
-            for j in range(x.shape[1]):
+            for j in range(width):
                 row[j] = wide(x[m, j])
                 slope[j] = wide(dy[m, j]) * weight[j]
                 total += row[j] * slope[j]
             scale = scales[m]
             share = scale * scale * scale * (total / size)
-            for j in range(x.shape[1]):
+            for j in range(width):
                 dx[m, j] = rounded(slope[j] * scale - row[j] * share)
 
-    return _Kernels(forward, backward)
+    return _Passes(Pass(forward), Pass(backward))
 
 
-_KERNELS = {torch.float32: _kernels(same, same), torch.bfloat16: _kernels(wide, rounded)}
+_PASSES = {dtype: _passes(*stored) for dtype, stored in STORED.items()}

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from bora_trainer.compiled_passes import MOST_THREADS, compiled, in_parts, numbers, rounded, same, wide
+from bora_trainer.compiled_passes import STORED, Pass, compiled, number_at, tensor_at
 
 _NAME = "apply_rotary_pos_emb"  # of the function of queries, keys, cosines and sines in transformers' families
 
@@ -29,13 +29,11 @@ def fuse_rotations(model: nn.Module) -> list[nn.Module]:
 
     `forward` of such a module is the family's own code with one name bound otherwise; deleting it gives the old back.
     """
-    if torch.get_num_threads() > MOST_THREADS:
-        return []
     agrees: dict[tuple[type[nn.Module], torch.dtype], bool] = {}
     fused = []
     for module in list(model.modules()):
         own, weight = _own(module), next(module.parameters(recurse=True), None)
-        if own is None or weight is None or weight.device.type != "cpu" or weight.dtype not in _KERNELS:
+        if own is None or weight is None or weight.device.type != "cpu" or weight.dtype not in _PASSES:
             continue
         key = type(module), weight.dtype
         if key not in agrees:
@@ -65,7 +63,7 @@ def _with(module: nn.Module, rotation: Rotation) -> Callable[..., Any]:
 
 def _rotation(own: Rotation) -> Rotation:
     def rotate(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor, *rest: Any, **named: Any) -> tuple[Tensor, Tensor]:
-        ours = not rest and not named and cos.shape == (q.shape[0], *q.shape[2:]) and q.dtype in _KERNELS
+        ours = not rest and not named and cos.shape == (q.shape[0], *q.shape[2:]) and q.dtype in _PASSES
         if not ours or not q.dtype == k.dtype == cos.dtype == sin.dtype or q.device.type != "cpu":
             return own(q, k, cos, sin, *rest, **named)  # what it was not asked with
         cos_MC, sin_MC = (part.contiguous().view(-1, part.shape[-1]) for part in (cos, sin))
@@ -100,34 +98,34 @@ class _Rotated(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, cos_MC: Tensor, sin_MC: Tensor) -> tuple[Tensor, ...]:
         ctx.save_for_backward(cos_MC, sin_MC)
-        return _passed(_KERNELS[q.dtype].forward, (q, k), cos_MC, sin_MC)
+        return _passed(_PASSES[q.dtype].forward, (q, k), cos_MC, sin_MC)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return *_passed(_KERNELS[gradients[0].dtype].backward, gradients, *ctx.saved_tensors), None, None
+        return *_passed(_PASSES[gradients[0].dtype].backward, gradients, *ctx.saved_tensors), None, None
 
 
-def _passed(kernel: Callable[..., None], given: Sequence[Tensor], cos_MC: Tensor, sin_MC: Tensor) -> tuple[Tensor, ...]:
+def _passed(one: Pass, given: Sequence[Tensor], cos_MC: Tensor, sin_MC: Tensor) -> tuple[Tensor, ...]:
     """Token by token in memory, as a linear module leaves them and the next one reads them."""
     xs = [x_NQTC.transpose(1, 2).contiguous() for x_NQTC in given]
     ys = [torch.empty_like(x_NTQC) for x_NTQC in xs]
-    tokens = len(cos_MC)
-    arrays = [numbers(each.view(tokens, *each.shape[2:])) for each in (*xs, *ys)]
-    in_parts(kernel, tokens, sum(x.numel() for x in xs), *arrays, numbers(cos_MC), numbers(sin_MC))
+    heads = [x_NTQC.shape[2] for x_NTQC in xs]
+    addresses = [each.data_ptr() for each in (*xs, *ys, cos_MC, sin_MC)]
+    one(len(cos_MC), sum(x.numel() for x in xs), cos_MC.shape[1], *heads, *addresses)
     return tuple(y_NTQC.transpose(1, 2) for y_NTQC in ys)
 
 
 @dataclass(frozen=True, slots=True)
-class _Kernels:
-    """Of one dtype; compiled at their first call."""
+class _Passes:
+    """Of one dtype."""
 
-    forward: Callable[..., None]
-    backward: Callable[..., None]
+    forward: Pass
+    backward: Pass
 
 
-def _kernels(wide: Callable[..., Any], rounded: Callable[..., Any]) -> _Kernels:
-    """`wide` makes float32 of what is stored, `rounded` what is stored of float32."""
+def _passes(stored: type, wide: Callable[..., Any], rounded: Callable[..., Any]) -> _Passes:
+    """As `compiled_passes.STORED` has it."""
 
     @compiled
     def product(one, other):
@@ -151,19 +149,21 @@ def _kernels(wide: Callable[..., Any], rounded: Callable[..., Any]) -> _Kernels:
                 dx[q, j] = rounded(product(first, cos[j]) + product(second, sin[half + j]))
                 dx[q, half + j] = rounded(product(second, cos[half + j]) - product(first, sin[j]))
 
-    @compiled
-    def forward(q, k, to_q, to_k, cos, sin, start, stop):
-        for m in range(start, stop):
-            rotated(q[m], to_q[m], cos[m], sin[m])
-            rotated(k[m], to_k[m], cos[m], sin[m])
+    def over_tokens(turned):
+        @compiled
+        def body(given, _, start, stop):
+            size, queries, keys = number_at(given, 0), number_at(given, 1), number_at(given, 2)
+            q, k = (tensor_at(given, 3, (stop, queries, size), stored), tensor_at(given, 4, (stop, keys, size), stored))
+            to_q = tensor_at(given, 5, (stop, queries, size), stored)
+            to_k = tensor_at(given, 6, (stop, keys, size), stored)
+            cos, sin = tensor_at(given, 7, (stop, size), stored), tensor_at(given, 8, (stop, size), stored)
+            for m in range(start, stop):
+                turned(q[m], to_q[m], cos[m], sin[m])
+                turned(k[m], to_k[m], cos[m], sin[m])
 
-    @compiled
-    def backward(dq, dk, to_q, to_k, cos, sin, start, stop):
-        for m in range(start, stop):
-            rotated_back(dq[m], to_q[m], cos[m], sin[m])
-            rotated_back(dk[m], to_k[m], cos[m], sin[m])
+        return Pass(body)
 
-    return _Kernels(forward, backward)
+    return _Passes(over_tokens(rotated), over_tokens(rotated_back))
 
 
-_KERNELS = {torch.float32: _kernels(same, same), torch.bfloat16: _kernels(wide, rounded)}
+_PASSES = {dtype: _passes(*stored) for dtype, stored in STORED.items()}

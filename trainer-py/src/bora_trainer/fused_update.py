@@ -13,21 +13,16 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
+from bora_trainer.compiled_passes import Pass, compiled, number_at, tensor_at
+
 _BLOCK = 1024  # columns that pass through all tasks before the next: near, and long enough to be fetched ahead
-_ALONE = 1 << 16  # weights for which one thread is enough
-
-
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    return njit(nogil=True, error_model="numpy")(function)
+_COUNT = 14  # of `_numbers`
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,21 +58,18 @@ class Step:
 
 def advance(fit: Fit, step: Step) -> bool:
     """Takes the step and empties the gradients. False when one of them was not finite."""
-    kernel = _kernel(step)
-    arrays = [getattr(fit, name).numpy() for name in Fit.__dataclass_fields__]
     tasks, weights = fit.offset_DP.shape
-    numbers = _numbers(step, tasks, arrays[0].dtype.type)
-    threads = torch.get_num_threads() if tasks * weights > _ALONE else 1
-    bounds = [weights * part // threads for part in range(threads + 1)]
-    spans = list(zip(bounds, bounds[1:], strict=False))
-    if threads == 1:
-        return kernel(*arrays, numbers, *spans[0])
-    waiting = [_pool(threads - 1).submit(kernel, *arrays, numbers, *span) for span in spans[1:]]
-    finite = kernel(*arrays, numbers, *spans[0])
-    return all([finite, *(each.result() for each in waiting)])
+    tensors = [getattr(fit, name) for name in Fit.__dataclass_fields__]
+    assert all(tensor.is_contiguous() for tensor in tensors), "rows of a fit lie behind each other"
+    kind = tensors[0].dtype
+    numbers = torch.tensor(_numbers(step, tasks), dtype=kind)
+    finite = torch.ones(torch.get_num_threads(), dtype=torch.uint8)
+    addresses = [tensor.data_ptr() for tensor in (*tensors, numbers, finite)]
+    _passes(kind, _rule(step))(weights, tasks * weights, tasks, weights, len(fit.rates_P), *addresses)
+    return bool(finite.all())
 
 
-def _kernel(step: Step) -> Callable[..., bool]:
+def _rule(step: Step) -> Callable[..., bool]:
     if step.tau == 0:
         return _independent
     if step.fixed_mean:
@@ -86,24 +78,39 @@ def _kernel(step: Step) -> Callable[..., bool]:
     return _tied if math.isinf(step.tau) else _between
 
 
-def _numbers(step: Step, tasks: int, kind: type[np.floating[Any]]) -> Sequence[np.floating[Any]]:
-    """Rounded once, as torch rounds a Python number beside a tensor."""
+@functools.cache
+def _passes(kind: torch.dtype, rule: Callable[..., bool]) -> Pass:
+    """A rule over the columns of P, for tensors of this dtype."""
+    stored = {torch.float32: np.float32, torch.float64: np.float64}[kind]
+
+    @compiled
+    def body(given, part, start, stop):
+        tasks, weights, rated = number_at(given, 0), number_at(given, 1), number_at(given, 2)
+        shape, finite = (tasks, weights), tensor_at(given, 13, part + 1, np.uint8)
+        of = tensor_at(given, 12, _COUNT, stored)
+        finite[part] = rule(
+            tensor_at(given, 3, shape, stored), tensor_at(given, 4, shape, stored), tensor_at(given, 5, shape, stored),
+            tensor_at(given, 6, shape, stored), tensor_at(given, 7, shape, stored),
+            tensor_at(given, 8, weights, stored), tensor_at(given, 9, weights, stored),
+            tensor_at(given, 10, weights, stored), tensor_at(given, 11, rated, stored),
+            (of[0], of[1], of[2], of[3], of[4], of[5], of[6], of[7], of[8], of[9], of[10], of[11], of[12], of[13]),
+            start, stop,
+        )  # fmt: skip
+
+    return Pass(body)
+
+
+def _numbers(step: Step, tasks: int) -> Sequence[float]:
+    """Rounded once, as torch rounds a Python number beside a tensor; a huge tau may become infinity."""
     beta1, beta2 = step.betas
-    found = (
+    return (
         *(step.loss_scale, beta1, 1 - beta1, beta2, 1 - beta2, 1 - beta1**step.number, 1 - beta2**step.number),
         *(step.epsilon, step.learning_rate, step.learning_rate * (step.loss_scale * step.tau)),
         *(step.loss_scale * step.tau, tasks, 1, 0),
     )
-    with np.errstate(over="ignore"):  # of a huge tau: the infinity is what is meant
-        return tuple(kind(number) for number in found)
 
 
-@functools.cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, "update")
-
-
-@_compiled
+@compiled
 def _direction(gradient, first, second, numbers):
     """Both moments after `gradient`, Adam's direction mhat / curvature, and the curvature sqrt(vhat) + epsilon."""
     _, beta1, rest1, beta2, rest2, correction1, correction2, epsilon = numbers[:8]
@@ -113,7 +120,7 @@ def _direction(gradient, first, second, numbers):
     return first, second, (first / correction1) / curvature, curvature
 
 
-@_compiled
+@compiled
 def _all_finite(values, width, zero):
     rest = zero
     for j in range(width):
@@ -121,7 +128,7 @@ def _all_finite(values, width, zero):
     return rest == zero
 
 
-@_compiled
+@compiled
 def _independent(offset, first, second, gradient, rows, mean, _, __, rates, numbers, start, stop):
     """tau = 0: every task by itself."""
     scale, zero = numbers[0], numbers[13]
@@ -146,7 +153,7 @@ def _independent(offset, first, second, gradient, rows, mean, _, __, rates, numb
     return finite
 
 
-@_compiled
+@compiled
 def _around(offset, first, second, gradient, rows, mean, _, __, rates, numbers, start, stop):
     """Theta known: Adam's step of each task and the exact proximal step, every task by itself."""
     scale, zero = numbers[0], numbers[13]
@@ -174,7 +181,7 @@ def _around(offset, first, second, gradient, rows, mean, _, __, rates, numbers, 
     return finite
 
 
-@_compiled
+@compiled
 def _tied(offset, _, __, gradient, rows, mean, mean_first, mean_second, rates, numbers, start, stop):
     """tau = infinity: one adapter on the sum of all gradients."""
     scale, zero = numbers[0], numbers[13]
@@ -201,7 +208,7 @@ def _tied(offset, _, __, gradient, rows, mean, mean_first, mean_second, rates, n
     return finite
 
 
-@_compiled
+@compiled
 def _between(offset, first, second, gradient, rows, mean, mean_first, mean_second, rates, numbers, start, stop):
     """Adam's step of each task, the exact proximal step, Theta's own step by as much as that took, re-centring."""
     scale, tasks, one, zero = numbers[0], numbers[11], numbers[12], numbers[13]
@@ -243,7 +250,7 @@ def _between(offset, first, second, gradient, rows, mean, mean_first, mean_secon
     return finite
 
 
-@_compiled
+@compiled
 def _rate(rated, rates, begin, end, numbers):
     """The learning rate of each column."""
     rated[:] = numbers[8]
@@ -252,7 +259,7 @@ def _rate(rated, rates, begin, end, numbers):
             rated[j] = rates[begin + j] * numbers[8]
 
 
-@_compiled
+@compiled
 def _strength(strength, rated, rates, numbers):
     """Learning rate times lambda of each column."""
     strength[:] = numbers[9]

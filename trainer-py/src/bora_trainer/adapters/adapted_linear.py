@@ -166,11 +166,9 @@ class _Fused(torch.autograd.Function):
         a_NSI = shared.slot_a.view(in_hand.rows_NP).to(x.dtype)
         bs = [slot.view(in_hand.rows_NP).to(x.dtype) for slot in shared.slots_b]
         shrunk_NTS = torch.bmm(x_NTI, a_NSI.mT)
-        if shared.scale != 1:
-            shrunk_NTS.mul_(shared.scale)
         outputs = tuple(member.base(x) for member in shared.members)
         for y, shrunk_NTR, b_NOR in zip(outputs, shrunk_NTS.split(shared.rank, dim=-1), bs, strict=False):
-            _add_product(y, shrunk_NTR, b_NOR.mT, in_hand.layout)
+            _add_product(y, shrunk_NTR, b_NOR.mT, shared.scale, in_hand.layout)
         if in_hand.gradient_NP is not None:
             ctx.save_for_backward(x_NTI, shrunk_NTS, a_NSI, *bs)
             ctx.shared, ctx.in_hand, ctx.shape = shared, in_hand, x.shape
@@ -186,11 +184,9 @@ class _Fused(torch.autograd.Function):
         assert in_hand.gradient_NP is not None
         slopes = [dy if dy is None else dy.reshape(-1, dy.shape[-1]) for dy in gradients]
         shrunk = zip(shared.slots_b, slopes, shrunk_NTS.split(shared.rank, dim=-1), bs, strict=False)
-        parts = [_backward_of_b(slot, dy, s_NTR, b_NOR, in_hand) for slot, dy, s_NTR, b_NOR in shrunk]
+        parts = [_backward_of_b(slot, dy, s_NTR, b_NOR, shared.scale, in_hand) for slot, dy, s_NTR, b_NOR in shrunk]
         d_shrunk_NTS = parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
-        if shared.scale != 1:
-            d_shrunk_NTS.mul_(shared.scale)
-        bmm_into(shared.slot_a.view(in_hand.gradient_NP), d_shrunk_NTS.mT, x_NTI, beta=1)
+        bmm_into(shared.slot_a.view(in_hand.gradient_NP), d_shrunk_NTS.mT, x_NTI, alpha=shared.scale, beta=1)
         if not ctx.needs_input_grad[0]:
             return None, None, None, None
         dx_MI = _slope_of_input(shared, slopes, d_shrunk_NTS, a_NSI, in_hand.layout)
@@ -198,23 +194,23 @@ class _Fused(torch.autograd.Function):
 
 
 def _backward_of_b(
-    slot: Slot, dy_MO: Tensor | None, shrunk_NTR: Tensor, b_NOR: Tensor, in_hand: RowsInHand
+    slot: Slot, dy_MO: Tensor | None, shrunk_NTR: Tensor, b_NOR: Tensor, scale: float, in_hand: RowsInHand
 ) -> Tensor:
-    """Adds the gradient of one B; returns d shrunk, [N, T, R]: zeros where nothing after the module reads its output."""
+    """Adds the gradient of one B; returns d shrunk / scale, [N, T, R], zeros where nothing reads the output."""
     if dy_MO is None:
         return torch.zeros_like(shrunk_NTR)
     assert in_hand.gradient_NP is not None
     dy_NTO = in_hand.layout.by_row(dy_MO)
-    bmm_into(slot.view(in_hand.gradient_NP), dy_NTO.mT, shrunk_NTR, beta=1)
+    bmm_into(slot.view(in_hand.gradient_NP), dy_NTO.mT, shrunk_NTR, alpha=scale, beta=1)
     return torch.bmm(dy_NTO, b_NOR)
 
 
-def _add_product(y: Tensor, left_NTK: Tensor, right_NKW: Tensor, layout: RowLayout) -> None:
-    """Adds to y, [..., M tokens, W], in place; where rows are rectangles already in one operation."""
+def _add_product(y: Tensor, left_NTK: Tensor, right_NKW: Tensor, scale: float, layout: RowLayout) -> None:
+    """Adds scale * left @ right to y, [..., M tokens, W], in place; where rows are rectangles in one operation."""
     if layout.origin_M is None:
-        layout.by_row(y).baddbmm_(left_NTK, right_NKW)
+        layout.by_row(y).baddbmm_(left_NTK, right_NKW, alpha=scale)
     else:
-        y.view(-1, y.shape[-1]).add_(layout.back(torch.bmm(left_NTK, right_NKW)))
+        y.view(-1, y.shape[-1]).add_(layout.back(torch.bmm(left_NTK, right_NKW)), alpha=scale)
 
 
 def _slope_of_input(
@@ -225,5 +221,5 @@ def _slope_of_input(
     dx = torch.mm(*read[0])
     for dy, weight_OI in read[1:]:
         dx.addmm_(dy, weight_OI)
-    _add_product(dx, d_shrunk_NTS, a_NSI, layout)
+    _add_product(dx, d_shrunk_NTS, a_NSI, shared.scale, layout)
     return dx

@@ -79,7 +79,7 @@ def _beside(model: PreTrainedModel, run: Sequence[str], inputs: Mapping[str, int
 
 
 def _runs(modules: Sequence[str], inputs: Mapping[str, int]) -> Iterator[slice]:
-    """Neighbours in the layout, side by side in the model, with one input; each by itself where inputs are not known."""
+    """Neighbours in the layout, side by side in the model, with one input; each by itself where that is not known."""
     keys = [(name.rpartition(".")[0], inputs.get(name, name)) for name in modules]
     begin = 0
     for end in range(1, len(keys) + 1):

@@ -1,7 +1,8 @@
 """Documents packed into the rectangular token arrays one micro-batch of the engine reads.
 
-Legend: R rows, T tokens, E documents. A row holds documents of one task end to end; attention is causal inside each document only
-(block-diagonal), so a packed document has the same nats as alone. Rows are padded to the longest row, never further.
+Legend: R rows, T tokens, E documents. A row holds documents of one task end to end; attention is causal inside each
+document only (block-diagonal), so a packed document has the same nats as alone. Rows are padded to the longest row,
+never further.
 """
 
 from __future__ import annotations
