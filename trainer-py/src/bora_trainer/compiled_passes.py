@@ -16,12 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import (  # pyright: ignore[reportPrivateImportUsage]
-    carray,
-    cfunc,
-    njit,
-    types,
-)
+from numba import carray, cfunc, njit, types  # pyright: ignore[reportPrivateImportUsage]
 from numba.core import cgutils
 from numba.extending import intrinsic
 
@@ -61,11 +56,8 @@ class Pass:
 
         @cfunc(types.void(types.voidptr))
         def run(address):
-            rows, part, parts = (
-                carray(address, 1, np.int64)[0],
-                number(),
-                count(),
-            )  # a limit may have left fewer threads
+            rows = carray(address, 1, np.int64)[0]
+            part, parts = number(), count()  # a limit may leave fewer threads than were asked for
             body(address, part, rows * part // parts, rows * (part + 1) // parts)
 
         return run

@@ -19,8 +19,8 @@ _ASKED = ("omp_get_thread_num", "omp_get_num_threads")
 
 
 class Team:
-    """`run` calls a C function of one pointer on several threads; in it `number` and `count`, C functions too, tell which
-    of how many it is.
+    """`run` calls a C function on several threads; in it `number` and `count`, C functions too, tell which of how many
+    it is.
     """
 
     def __init__(self, runtime: ctypes.CDLL) -> None:
