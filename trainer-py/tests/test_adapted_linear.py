@@ -10,6 +10,7 @@ from tiny_models import FAMILIES, TARGETS, adapter, documents, loaded, random_ro
 from torch import Tensor, nn
 
 from bora_trainer.adapters.adapted_linear import AdaptedLinear, RowsInHand, SharedInput
+from bora_trainer.adapters.attached import _beside, _runs, _siblings
 from bora_trainer.adapters.layout import Layout
 from bora_trainer.data.batches import pack
 from bora_trainer.engine import Engine
@@ -53,6 +54,63 @@ def test_a_base_in_bfloat16_gives_float32_gradients_that_differ_by_its_rounding(
     assert found.dtype == torch.float32 and found.isfinite().all()
     torch.testing.assert_close(nats, expected_nats, rtol=1e-2, atol=0)
     assert ((found - expected).norm(dim=1) / expected.norm(dim=1)).max() < 3e-2
+
+
+@pytest.mark.parametrize("targets", [("q_proj",), ("q_proj", "v_proj"), ("k_proj", "o_proj"), ("up_proj", "down_proj")])
+def test_frozen_linears_join_those_that_read_their_input_and_are_given_back(targets: tuple[str, ...]):
+    model = tiny_model("llama-tied")
+    before = dict(model.named_modules())
+    engine = Engine(loaded(model), dataclasses.replace(adapter("llama-tied"), targets=targets))
+    joined = {name.rpartition(".")[2] for name, module in before.items() if model.get_submodule(name) is not module}
+    alike = [{"q_proj", "k_proj", "v_proj"}, {"gate_proj", "up_proj"}, {"o_proj"}, {"down_proj"}]
+    assert joined == set().union(*(group for group in alike if group & set(targets)))
+    engine.close()
+    assert all(model.get_submodule(name) is module for name, module in before.items())
+
+
+class Apart(nn.Module):
+    """Two linears of one input with another between them in the order of the model."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.between, self.last, self.beside = (nn.Linear(8, 8, bias=False) for _ in range(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.first(x) + self.last(x) + self.between(x * 2) + self.beside(x)
+
+
+def test_an_adapted_module_joins_no_other_run_of_its_input():
+    model, adapted = nn.ModuleDict({"a": Apart()}), ["a.first", "a.between", "a.last"]
+    inputs = {"a.first": 1, "a.between": 2, "a.last": 1, "a.beside": 1}
+    siblings = _siblings(model, adapted)
+    assert siblings == ["a.beside"]
+    runs = [adapted[run] for run in _runs(adapted, inputs)]
+    assert runs == [["a.first"], ["a.between"], ["a.last"]]
+    joined = [_beside(model, run, siblings, inputs) for run in runs]
+    assert joined == [["a.beside"], [], ["a.beside"]]  # until the first has exchanged it
+    assert _beside(model, ["a.first"], siblings, {"a.beside": 1}) == []  # never called while the model was watched
+
+
+@pytest.mark.parametrize("order", ["beside first", "never", "twice", "of another shape"])
+def test_a_frozen_linear_beside_is_what_it_was_however_it_is_called(order: str):
+    torch.manual_seed(0)
+    bases = [nn.Linear(8, size, bias=False).requires_grad_(False).double() for size in (6, 4)]
+    modules = [AdaptedLinear(base) for base in bases]
+    slots = Layout.of([("m", "lora_A", (3, 8)), ("m", "lora_B", (6, 3))]).slots
+    shared = SharedInput(modules[:1], slots[:1], slots[1:], 2.0, beside=modules[1:])
+    rows, x = torch.randn(2, 3 * 8 + 6 * 3 + 6).double(), torch.randn(2, 5, 8).double()
+    rows = rows[:, : 3 * 8 + 6 * 3]
+    expected = bases[0](x) + 2 * x @ rows[:, :24].view(2, 3, 8).mT @ rows[:, 24:].view(2, 6, 3).mT
+    with torch.no_grad(), shared.reading(RowsInHand(rows, RowLayout(2, 5))):
+        if order == "beside first":
+            torch.testing.assert_close(modules[1](x), bases[1](x))
+        torch.testing.assert_close(modules[0](x), expected)
+        if order == "twice":
+            for _ in range(2):
+                torch.testing.assert_close(modules[1](x), bases[1](x))
+        if order == "of another shape":
+            short = x[:1, :3]
+            torch.testing.assert_close(modules[1](short), bases[1](short))
 
 
 def test_queries_keys_and_values_share_their_input_and_the_output_projection_does_not():

@@ -33,8 +33,8 @@ def marked(rows: int, size: int) -> tuple[torch.Tensor, list[int]]:
 
 
 def test_the_runtime_that_torch_uses_is_found() -> None:
-    if not torch.backends.openmp.is_available():
-        pytest.skip("torch was built without OpenMP")
+    if sys.platform != "linux" or not torch.backends.openmp.is_available():
+        pytest.skip("torch's OpenMP runtime is known on Linux")
     assert team() is not None
 
 
@@ -76,3 +76,17 @@ def test_passes_of_several_threads_of_python_do_not_meet(monkeypatch: pytest.Mon
     with ThreadPoolExecutor(4) as pool:
         for visits, who in pool.map(lambda _: marked(5000, 1 << 20), range(40)):
             assert visits.eq(1).all() and who == sorted(who)
+
+
+@compiled
+def _fail_late(_, part, __, stop):
+    if part == 0:
+        raise ValueError("numba prints this and goes on")
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_part_that_fails_fails_the_pass(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    with pytest.raises(MemoryError, match=r"a compiled pass over 8 rows failed: \d of \d parts ended"):
+        Pass(_fail_late)(8, 1 << 20)

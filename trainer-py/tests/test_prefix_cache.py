@@ -163,7 +163,7 @@ CHANGES: dict[str, Callable[[Engine, Dataset], tuple[Engine, Dataset]]] = {
     "dtype": lambda _, data: (engine_of("llama-tied", dtype=torch.bfloat16), data),
     "cut": lambda _, data: (engine_of("llama-tied", (1, 2)), data),
     "attention": lambda _, data: (engine_of("llama-tied", plain_attention=True), data),
-    "norms": lambda _, data: (engine_of("llama-tied", plain_base=True), data),
+    "fused": lambda _, data: (engine_of("llama-tied", plain_base=True), data),
 }
 
 

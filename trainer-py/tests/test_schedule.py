@@ -26,8 +26,6 @@ SPEC = replace(TRAIN, learning_rate=0.4, max_steps=100)
         ("linear", 20, {10: 0.2, 20: 0.4, 60: 0.2, 100: 0.0}),
         ("cosine", 0, {25: 0.2 * (1 + math.sqrt(0.5)), 50: 0.2, 100: 0.0}),
         ("cosine", 100, {50: 0.2, 100: 0.4}),
-        ("inverse_sqrt", 0, {1: 0.4, 4: 0.2, 100: 0.04}),
-        ("inverse_sqrt", 25, {5: 0.08, 25: 0.4, 100: 0.2}),
     ],
 )
 def test_learning_rate_warms_up_and_decays(decay, warmup, expected):

@@ -139,13 +139,7 @@ export const TrainSpec = z
     validationDocuments: countFromZero.default(0).describe("a task, while training; 0 = all"),
     learningRate: z.number().gt(0).default(1e-3).describe("the same for every tau"),
     warmupSteps: countFromZero.default(0),
-    decay: z
-      .enum(["constant", "linear", "cosine", "inverse_sqrt"])
-      .default("constant")
-      .describe(
-        "after the warm-up; linear, cosine: to 0 at maxSteps; inverse_sqrt: times the root of warmupSteps / step, " +
-          "which needs no last step and so goes with patience",
-      ),
+    decay: z.enum(["constant", "linear", "cosine"]).default("constant"),
     betas: z.tuple([z.number().min(0).lt(1), z.number().min(0).lt(1)]).default([0.9, 0.999]),
     epsilon: z.number().gt(0).default(1e-12),
     bestStep: z

@@ -33,7 +33,6 @@ const decays = {
   constant: LearningRateDecay.CONSTANT,
   linear: LearningRateDecay.LINEAR,
   cosine: LearningRateDecay.COSINE,
-  inverse_sqrt: LearningRateDecay.INVERSE_SQRT,
 } as const;
 
 /** The corpus's own column names (Talk of Norway). */

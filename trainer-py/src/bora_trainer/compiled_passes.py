@@ -41,13 +41,21 @@ class Pass:
         self._body = body
 
     def __call__(self, rows: int, size: int, *numbers: int) -> None:
-        """Runs over all `rows`, which are worth `size` numbers of a tensor."""
-        crew, given = team(), array("q", (rows, *numbers))
+        """Runs over all `rows`, which are worth `size` numbers of a tensor.
+
+        Raises MemoryError when a part did not come to its end: numba prints why and goes on.
+        """
+        crew = team()
+        threads = torch.get_num_threads() if crew is not None and size > _ALONE else 1
+        ended = array("q", bytes(8 * (threads + 1)))  # how many parts there were, then 1 for each that ended
+        given = array("q", (rows, ended.buffer_info()[0], *numbers))
         address, _ = given.buffer_info()
-        if crew is None or size <= _ALONE or torch.get_num_threads() == 1:
+        if crew is None or threads == 1:
             self._compiled.ctypes(address)
         else:
-            crew.run(self._compiled.address, address, torch.get_num_threads())
+            crew.run(self._compiled.address, address, threads)
+        if ended[0] == 0 or sum(ended[1:]) != ended[0]:
+            raise MemoryError(f"a compiled pass over {rows} rows failed: {sum(ended[1:])} of {ended[0]} parts ended")
 
     @cached_property
     def _compiled(self) -> Any:
@@ -58,7 +66,11 @@ class Pass:
         def run(address):
             rows = carray(address, 1, np.int64)[0]
             part, parts = number(), count()  # a limit may leave fewer threads than were asked for
+            ended = tensor_at(address, -1, parts + 1, np.int64)
+            if part == 0:
+                ended[0] = parts
             body(address, part, rows * part // parts, rows * (part + 1) // parts)
+            ended[part + 1] = 1
 
         return run
 
@@ -86,7 +98,7 @@ def _pointer(typing_context, address):  # pyright: ignore[reportUnusedParameter]
 @compiled
 def number_at(address, place):
     """The number `place` that a `Pass` was called with, from 0."""
-    return carray(address, place + 2, np.int64)[place + 1]
+    return carray(address, place + 3, np.int64)[place + 2]
 
 
 @compiled

@@ -28,6 +28,7 @@ def fuse_rotations(model: nn.Module) -> list[nn.Module]:
     """Exchanges the rotation in every attention module whose family's own this one agrees with, to the bit.
 
     `forward` of such a module is the family's own code with one name bound otherwise; deleting it gives the old back.
+    None on a GPU.
     """
     agrees: dict[tuple[type[nn.Module], torch.dtype], bool] = {}
     fused = []
@@ -62,14 +63,26 @@ def _with(module: nn.Module, rotation: Rotation) -> Callable[..., Any]:
 
 
 def _rotation(own: Rotation) -> Rotation:
-    def rotate(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor, *rest: Any, **named: Any) -> tuple[Tensor, Tensor]:
-        ours = not rest and not named and cos.shape == (q.shape[0], *q.shape[2:]) and q.dtype in _PASSES
-        if not ours or not q.dtype == k.dtype == cos.dtype == sin.dtype or q.device.type != "cpu":
-            return own(q, k, cos, sin, *rest, **named)  # what it was not asked with
-        cos_MC, sin_MC = (part.contiguous().view(-1, part.shape[-1]) for part in (cos, sin))
+    def rotate(*given: Any, **named: Any) -> tuple[Tensor, Tensor]:
+        if named or not _can_rotate(*given):
+            return own(*given, **named)  # what it was not asked with
+        q, k, *turns = given
+        cos_MC, sin_MC = (part.contiguous().view(-1, part.shape[-1]) for part in turns)
         return _Rotated.apply(q, k, cos_MC, sin_MC)  # pyright: ignore[reportReturnType]
 
     return rotate
+
+
+def _can_rotate(*given: Any) -> bool:
+    """Whether these are queries and keys, [N, Q, T, C], with cosines and sines of every token, [N, T, C]: the passes
+    get addresses, so nothing else may reach them.
+    """
+    if len(given) != 4 or not all(isinstance(one, Tensor) for one in given):
+        return False
+    q, k, cos, sin = given
+    same = {(one.dtype, one.device.type) for one in given} == {(q.dtype, "cpu")} and q.dtype in _PASSES
+    turned = q.dim() == k.dim() == 4 and q.shape[-1] % 2 == 0
+    return same and turned and all((one.shape[0], *one.shape[2:]) == cos.shape == sin.shape for one in (q, k))
 
 
 def _agrees(own: Rotation, dtype: torch.dtype) -> bool:
@@ -78,7 +91,7 @@ def _agrees(own: Rotation, dtype: torch.dtype) -> bool:
     cos, sin = torch.randn(2, 2, 5, 8, generator=generator).to(dtype).unbind()
     try:
         theirs = _answer(own, q, k, cos, sin, dq, dk)
-    except (RuntimeError, TypeError, ValueError):
+    except Exception:  # another function of the same name
         return False
     ours = _answer(_rotation(own), q, k, cos, sin, dq, dk)
     return all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))

@@ -57,11 +57,18 @@ class Step:
 
 
 def advance(fit: Fit, step: Step) -> bool:
-    """Takes the step and empties the gradients. False when one of them was not finite."""
+    """Takes the step and empties the gradients. False when one of them was not finite.
+
+    Raises ValueError for tensors that do not fit each other: from here on they are addresses.
+    """
     tasks, weights = fit.offset_DP.shape
     tensors = [getattr(fit, name) for name in Fit.__dataclass_fields__]
-    assert all(tensor.is_contiguous() for tensor in tensors), "rows of a fit lie behind each other"
     kind = tensors[0].dtype
+    for name, tensor in zip(Fit.__dataclass_fields__, tensors, strict=True):
+        shapes = ((tasks, weights),) if name.endswith("DP") else ((weights,), *(((0,),) if name == "rates_P" else ()))
+        if tensor.shape not in shapes or tensor.dtype != kind or not (tensor.is_cpu and tensor.is_contiguous()):
+            found, expected = f"{tensor.dtype} {list(tensor.shape)}", f"{kind} {list(shapes[0])} on the CPU"
+            raise ValueError(f"{name} is {found}, expected {expected}, contiguous")
     numbers = torch.tensor(_numbers(step, tasks), dtype=kind)
     finite = torch.ones(torch.get_num_threads(), dtype=torch.uint8)
     addresses = [tensor.data_ptr() for tensor in (*tensors, numbers, finite)]

@@ -64,7 +64,8 @@ class HierarchicalAdam:
         self.steps = 0
         self._loss_scale, self._betas, self._epsilon, self._tau0 = loss_scale, betas, epsilon, tau0
         self._prior: Prior = prior or Gaussian()
-        self._relative_rates_P, self._fixed_mean = relative_rates_P, fixed_mean
+        self._fixed_mean = fixed_mean
+        self._relative_rates_P = None if relative_rates_P is None else relative_rates_P.to(initial_KP).contiguous()
         self._initial_KP = initial_KP.clone()
         self._mean_KP = initial_KP.clone()
         self._mean_moments_2KP = initial_KP.new_zeros(2, fits, weights)

@@ -6,9 +6,7 @@ from bora_trainer.spec import TrainSpec
 
 
 def learning_rate(train: TrainSpec, step: int) -> float:
-    """For optimiser step `step`, from 1: a linear warm-up, then constant, down to 0 at the last step, or, where no
-    step need be the last, with the inverse root of the step (as transformers' `inverse_sqrt`).
-    """
+    """For optimiser step `step`, from 1: a linear warm-up, then constant or down to 0 at the last step."""
     if step <= train.warmup_steps:
         return train.learning_rate * step / train.warmup_steps
     passed = (step - train.warmup_steps) / max(1, train.max_steps - train.warmup_steps)
@@ -19,5 +17,3 @@ def learning_rate(train: TrainSpec, step: int) -> float:
             return train.learning_rate * (1 - passed)
         case "cosine":
             return train.learning_rate * (1 + math.cos(math.pi * passed)) / 2
-        case "inverse_sqrt":
-            return train.learning_rate * math.sqrt(max(1, train.warmup_steps) / step)

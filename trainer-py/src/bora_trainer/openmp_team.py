@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import re
 from pathlib import Path
 
 import torch
 
-_RUNTIME = re.compile(r"/lib(gomp|iomp5|omp)\b[^/]*\.so[.\d]*$")
 _ASKED = ("omp_get_thread_num", "omp_get_num_threads")
 
 
@@ -36,23 +34,15 @@ class Team:
 
 @functools.cache
 def team() -> Team | None:
-    """None where torch was built without OpenMP, or with a runtime that is not known here."""
+    """None where torch was built without OpenMP, or with a runtime that has not GCC's entry point."""
     if not torch.backends.openmp.is_available():
         return None
-    beside = Path(torch.__file__).parent
-    found = sorted(_loaded(), key=lambda path: beside not in path.parents)  # torch's own before a library's beside it
-    for path in found:
-        runtime = ctypes.CDLL(str(path))
+    # Asked of torch's library, a name is looked up in the runtime that torch itself is linked with.
+    for name in ("libtorch_cpu.so", "libtorch_cpu.dylib"):
+        try:
+            runtime = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / name))
+        except OSError:
+            continue
         if all(hasattr(runtime, name) for name in ("GOMP_parallel", *_ASKED)):
             return Team(runtime)
     return None
-
-
-def _loaded() -> list[Path]:
-    """OpenMP runtimes of this process; none on systems without /proc."""
-    try:
-        lines = Path("/proc/self/maps").read_text().splitlines()
-    except OSError:
-        return []
-    paths = dict.fromkeys(line.split(maxsplit=5)[-1] for line in lines)
-    return [Path(path) for path in paths if _RUNTIME.search(path)]

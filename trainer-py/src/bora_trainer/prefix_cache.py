@@ -207,7 +207,7 @@ def _key(engine: Engine, documents: Sequence[Document], dtype: torch.dtype) -> s
         "cut": [engine.prefix.cut.layers, engine.prefix.cut.lowest],
         "tokens": tokens.hexdigest(),
         "batch": _fill_tokens(engine),
-        "fused": [*engine.fused_parts, version("numba")],
+        "fused": [*engine.fused_parts, version("numba")] if engine.fused_parts else [],
         "attention": "documents" if engine.attends_documents else engine.loaded.attention,
         "device": [device_description(str(device)), torch.backends.cpu.get_cpu_capability()],
         "threads": torch.get_num_threads(),

@@ -53,7 +53,7 @@ Dtype = Literal["auto", "float32", "bfloat16"]
 AdapterFamily = Literal["lora", "rslora"]
 PriorFamily = Literal["gaussian", "group-laplace"]
 Sampler = Literal["groups", "documents", "uniform"]
-LearningRateDecay = Literal["constant", "linear", "cosine", "inverse_sqrt"]
+LearningRateDecay = Literal["constant", "linear", "cosine"]
 BestStep = Literal["trial", "task"]
 
 _DTYPES: dict[int, Dtype] = {
@@ -75,7 +75,6 @@ _DECAYS: dict[int, LearningRateDecay] = {
     run_pb2.LEARNING_RATE_DECAY_CONSTANT: "constant",
     run_pb2.LEARNING_RATE_DECAY_LINEAR: "linear",
     run_pb2.LEARNING_RATE_DECAY_COSINE: "cosine",
-    run_pb2.LEARNING_RATE_DECAY_INVERSE_SQRT: "inverse_sqrt",
 }
 _BEST_STEPS: dict[int, BestStep] = {
     run_pb2.BEST_STEP_UNSPECIFIED: "trial",

@@ -2,12 +2,12 @@
 
 Modules that read the same x (the query, key and value projections, say) are computed together: x is multiplied by all
 their A at once and kept once, and the backward touches it once. Those beside them without an adapter join, so that all
-slopes of x are summed by the products themselves. Gradients of the factors are added straight to the flat
-tensor in its own precision, outside the autograd graph; the graph carries d x alone. `plain` is the same in torch's own
-operations: tests hold one to the other, and modules whose weight is not a plain matrix take it always.
+slopes of x are summed by the products themselves. Gradients of the factors are added straight to the flat tensor in its
+own precision, outside the autograd graph; the graph carries d x alone. `plain` is the same in torch's own operations:
+tests hold one to the other, and modules whose weight is not a plain matrix take it always.
 
-Shapes: N adapter rows of a micro-batch, T tokens of the longest, M tokens of all, R rank, S the ranks of all members
-together, I in, O out, P weights a row. docs/method.md, section 7; docs/performance.md.
+Shapes: N adapter rows of a micro-batch, T tokens of the longest, M tokens of all, R rank, S the ranks of all adapted
+members together, I in, O out, P weights a row. docs/method.md, section 7; docs/performance.md.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class RowsInHand:
 
 
 class AdaptedLinear(nn.Module):
-    """Stands where `base` stood; `SharedInput` computes it with the modules beside it."""
+    """Stands where `base` stood, adapted or beside such; `SharedInput` computes it with those that read its input."""
 
     def __init__(self, base: nn.Module) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class AdaptedLinear(nn.Module):
 
 
 class SharedInput:
-    """Adapted linears that read one x, with their slots: those of all A end to end, and those of the B."""
+    """Linears that read one x: the adapted first, with their slots, those of all A end to end and those of the B."""
 
     def __init__(
         self,
@@ -80,6 +80,7 @@ class SharedInput:
         """
         assert not (plain and beside), "the reference is each adapted module by itself"
         self.members, self.scale = (*members, *beside), scale
+        self._beside = frozenset(beside)
         self.slots_b = tuple(slots_b)
         rank, inputs = slots_a[0].shape
         self.rank = rank
@@ -103,7 +104,7 @@ class SharedInput:
 
     def output(self, member: AdaptedLinear, x: Tensor) -> Tensor:
         """Of `member`; the first of the members that reads an x computes for all."""
-        if self._in_hand is None:
+        if self._in_hand is None or (member in self._beside and not self._fits(x, self._in_hand.layout)):
             return member.base(x)
         if x is not self._x or member not in self._outputs:
             self._refuse_other_shape(x, self._in_hand.layout)
@@ -114,13 +115,14 @@ class SharedInput:
             self._x = None
         return found
 
-    def _refuse_other_shape(self, x: Tensor, layout: RowLayout) -> None:
+    def _fits(self, x: Tensor, layout: RowLayout) -> bool:
         rows, tokens = x.shape[0], x.shape[:-1].numel()
         if layout.origin_M is not None:
-            fits = tokens == len(layout.origin_M)
-        else:
-            fits = tokens % layout.rows == 0 if x.dim() != 3 else rows == layout.rows
-        if not fits:
+            return tokens == len(layout.origin_M)
+        return tokens % layout.rows == 0 if x.dim() != 3 else rows == layout.rows
+
+    def _refuse_other_shape(self, x: Tensor, layout: RowLayout) -> None:
+        if not self._fits(x, layout):
             raise TrainerError(
                 "unmatched_module",
                 f"an adapted module got an input of shape {tuple(x.shape)} for {layout.rows} rows",
@@ -173,6 +175,8 @@ class _Fused(torch.autograd.Function):
             ctx.save_for_backward(x_NTI, shrunk_NTS, a_NSI, *bs)
             ctx.shared, ctx.in_hand, ctx.shape = shared, in_hand, x.shape
             ctx.set_materialize_grads(False)
+            if not ctx.needs_input_grad[0]:  # nobody asks for what goes back through those that are not adapted
+                ctx.mark_non_differentiable(*outputs[len(bs) :])
         return outputs
 
     @staticmethod

@@ -27,12 +27,13 @@ class AttachedAdapters:
         self._exchanged: dict[str, AdaptedLinear] = {}
         self._model, self._lora = model, lora
         adapted = list(lora.modules)
-        inputs = {} if plain else _inputs(model, adapted + _siblings(model, adapted))
+        siblings = [] if plain else _siblings(model, adapted)
+        inputs = {} if plain else _inputs(model, adapted + siblings)
         a = [slot for slot in lora.layout.slots if slot.name == "lora_A"]
         b = [slot for slot in lora.layout.slots if slot.name == "lora_B"]
         self._shared: list[SharedInput] = []
         for run in _runs(adapted, inputs):
-            beside = [] if plain else _beside(model, adapted[run], inputs)
+            beside = _beside(model, adapted[run], siblings, inputs)
             members, others = ([self._exchange(name) for name in names] for names in (adapted[run], beside))
             self._shared.append(SharedInput(members, a[run], b[run], lora.scale, beside=others, plain=plain))
 
@@ -54,28 +55,33 @@ class AttachedAdapters:
             self._model.set_submodule(name, module.base)
 
     def _exchange(self, name: str) -> AdaptedLinear:
+        assert name not in self._exchanged, f"{name} stands in the model already"
         self._exchanged[name] = module = AdaptedLinear(self._model.get_submodule(name))
         self._model.set_submodule(name, module)
         return module
 
 
-def _siblings(model: PreTrainedModel, adapted: Sequence[str]) -> list[str]:
+def _siblings(model: nn.Module, adapted: Sequence[str]) -> list[str]:
     """Plain matrices side by side with an adapted module, that are not adapted themselves."""
-    parents = dict.fromkeys(name.rpartition(".")[0] for name in adapted)
+    parents, themselves = dict.fromkeys(name.rpartition(".")[0] for name in adapted), set(adapted)
     found = [
         f"{parent}.{name}"
         for parent in parents
         for name, module in model.get_submodule(parent).named_children()
         if is_plain_matrix(module)
     ]
-    return [name for name in found if name not in set(adapted)]
+    return [name for name in found if name not in themselves]
 
 
-def _beside(model: PreTrainedModel, run: Sequence[str], inputs: Mapping[str, int]) -> list[str]:
-    """The siblings that read what the modules of a run read, where the fused path computes those."""
-    if not all(is_plain_matrix(model.get_submodule(name)) for name in run):
+def _beside(model: nn.Module, run: Sequence[str], siblings: Sequence[str], inputs: Mapping[str, int]) -> list[str]:
+    """The siblings that read what the modules of a run read, where the fused path computes those.
+
+    Each joins one run: of two that read one input, not side by side in the layout, the first.
+    """
+    read = inputs.get(run[0])
+    if read is None or not all(is_plain_matrix(model.get_submodule(name)) for name in run):
         return []
-    return [name for name in _siblings(model, run) if name in inputs and inputs[name] == inputs[run[0]]]
+    return [name for name in siblings if inputs.get(name) == read and is_plain_matrix(model.get_submodule(name))]
 
 
 def _runs(modules: Sequence[str], inputs: Mapping[str, int]) -> Iterator[slice]:

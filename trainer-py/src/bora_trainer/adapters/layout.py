@@ -31,7 +31,7 @@ class Slot:
         return prod(self.shape)
 
     def view(self, rows_GP: Tensor) -> Tensor:
-        """This tensor of all rows, [G, *shape], without a copy."""
+        """This tensor of all rows, [G, *shape], without a copy; one call, as steps of small models consist of calls."""
         first, (row, column) = rows_GP.storage_offset() + self.offset * rows_GP.stride(1), rows_GP.stride()
         size, width = (len(rows_GP), *self.shape), self.shape[1]
         return rows_GP.as_strided(size, (row, width * column, column), first)

@@ -59,7 +59,6 @@ class LearningRateDecay(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     LEARNING_RATE_DECAY_CONSTANT: _ClassVar[LearningRateDecay]
     LEARNING_RATE_DECAY_LINEAR: _ClassVar[LearningRateDecay]
     LEARNING_RATE_DECAY_COSINE: _ClassVar[LearningRateDecay]
-    LEARNING_RATE_DECAY_INVERSE_SQRT: _ClassVar[LearningRateDecay]
 DTYPE_UNSPECIFIED: Dtype
 DTYPE_AUTO: Dtype
 DTYPE_FLOAT32: Dtype
@@ -89,7 +88,6 @@ LEARNING_RATE_DECAY_UNSPECIFIED: LearningRateDecay
 LEARNING_RATE_DECAY_CONSTANT: LearningRateDecay
 LEARNING_RATE_DECAY_LINEAR: LearningRateDecay
 LEARNING_RATE_DECAY_COSINE: LearningRateDecay
-LEARNING_RATE_DECAY_INVERSE_SQRT: LearningRateDecay
 
 class RunSpec(_message.Message):
     __slots__ = ("run_id", "model", "data", "adapter", "prior", "train", "fits", "evaluate_base", "execution", "float32_check", "engine", "evaluate")

@@ -77,8 +77,6 @@ export enum LearningRateDecay {
   LINEAR = 2,
   /** COSINE - to 0 at max_steps */
   COSINE = 3,
-  /** INVERSE_SQRT - times sqrt(warmup_steps / step): no step need be the last */
-  INVERSE_SQRT = 4,
   UNRECOGNIZED = -1,
 }
 
