@@ -39,7 +39,7 @@ class Rule:
         return f"{words}, {self.repeats} x {self.slow_rounds} of what takes over {self.slow_seconds:g} s a step"
 
 
-SMALL = Rule(repeats=3, rounds=10, slow_rounds=4, slow_seconds=0.5, warmups=2)
+SMALL = Rule(repeats=3, rounds=10, slow_rounds=4, slow_seconds=0.1, warmups=1)
 LARGE = Rule(repeats=1, rounds=5, slow_rounds=5, slow_seconds=0.0, warmups=1)
 CARD = Rule(repeats=3, rounds=10, slow_rounds=10, slow_seconds=0.0, warmups=10)
 QUICK = Rule(repeats=1, rounds=10, slow_rounds=3, slow_seconds=0.2, warmups=1)
