@@ -35,8 +35,8 @@ def test_the_example_becomes_the_run_that_the_control_plane_would_start() -> Non
     assert spec.adapter == AdapterSpec("lora", 16, 16.0, ("q_proj", "v_proj"), ())
     assert spec.prior == PriorSpec("gaussian", 0.0) and [fit.tau for fit in spec.fits] == [0.0, math.inf]
     assert spec.train == TrainSpec(
-        max_steps=480, patience=3, evaluate_every=10, checkpoint_every=40, sampler="groups", tokens_per_task=64,
-        documents_per_task=0, validation_documents=10, learning_rate=2e-3, warmup_steps=10, decay="constant",
+        max_steps=480, patience=2, evaluate_every=10, checkpoint_every=40, sampler="groups", tokens_per_task=64,
+        documents_per_task=0, validation_documents=6, learning_rate=2e-3, warmup_steps=10, decay="constant",
         beta1=0.9, beta2=0.999, epsilon=1e-12,
     )  # fmt: skip
 
