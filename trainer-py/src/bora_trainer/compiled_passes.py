@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -73,6 +74,14 @@ class Pass:
             ended[part + 1] = 1
 
         return run
+
+
+@dataclass(frozen=True, slots=True)
+class Passes:
+    """Both ways through one operation, for one dtype."""
+
+    forward: Pass
+    backward: Pass
 
 
 @njit

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from bora_trainer.compiled_passes import STORED, Pass, compiled, number_at, tensor_at
+from bora_trainer.compiled_passes import STORED, Pass, Passes, compiled, number_at, tensor_at
 
 _TOLERANCE = {torch.bfloat16: 1e-2, torch.float32: 1e-5}  # relative; of a family's own answer to random numbers
 
@@ -121,15 +120,7 @@ def _run(one: Pass, x_MH: Tensor, *others: Tensor) -> None:
 _compiled = functools.partial(compiled, fastmath={"reassoc", "contract"})  # sums of a row as vectors
 
 
-@dataclass(frozen=True, slots=True)
-class _Passes:
-    """Of one dtype."""
-
-    forward: Pass
-    backward: Pass
-
-
-def _passes(stored: type, wide: Callable[..., Any], rounded: Callable[..., Any]) -> _Passes:
+def _passes(stored: type, wide: Callable[..., Any], rounded: Callable[..., Any]) -> Passes:
     """As `compiled_passes.STORED` has it."""
 
     @_compiled
@@ -167,7 +158,7 @@ def _passes(stored: type, wide: Callable[..., Any], rounded: Callable[..., Any])
             for j in range(width):
                 dx[m, j] = rounded(slope[j] * scale - row[j] * share)
 
-    return _Passes(Pass(forward), Pass(backward))
+    return Passes(Pass(forward), Pass(backward))
 
 
 _PASSES = {dtype: _passes(*stored) for dtype, stored in STORED.items()}

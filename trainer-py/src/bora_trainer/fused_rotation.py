@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from bora_trainer.compiled_passes import STORED, Pass, compiled, number_at, tensor_at
+from bora_trainer.compiled_passes import STORED, Pass, Passes, compiled, number_at, tensor_at
 
 _NAME = "apply_rotary_pos_emb"  # of the function of queries, keys, cosines and sines in transformers' families
 
@@ -129,15 +128,7 @@ def _passed(one: Pass, given: Sequence[Tensor], cos_MC: Tensor, sin_MC: Tensor) 
     return tuple(y_NTQC.transpose(1, 2) for y_NTQC in ys)
 
 
-@dataclass(frozen=True, slots=True)
-class _Passes:
-    """Of one dtype."""
-
-    forward: Pass
-    backward: Pass
-
-
-def _passes(stored: type, wide: Callable[..., Any], rounded: Callable[..., Any]) -> _Passes:
+def _passes(stored: type, wide: Callable[..., Any], rounded: Callable[..., Any]) -> Passes:
     """As `compiled_passes.STORED` has it."""
 
     @compiled
@@ -176,7 +167,7 @@ def _passes(stored: type, wide: Callable[..., Any], rounded: Callable[..., Any])
 
         return Pass(body)
 
-    return _Passes(over_tokens(rotated), over_tokens(rotated_back))
+    return Passes(over_tokens(rotated), over_tokens(rotated_back))
 
 
 _PASSES = {dtype: _passes(*stored) for dtype, stored in STORED.items()}
