@@ -62,3 +62,11 @@ def test_a_family_that_normalises_differently_keeps_its_own() -> None:
 
 def test_a_norm_that_is_trained_keeps_its_own() -> None:
     assert fuse_norms(norm(torch.float32).requires_grad_()) == []
+
+
+@pytest.mark.parametrize("size", [47, 96])
+def test_an_input_of_another_width_goes_to_the_familys_own(size: int) -> None:
+    module = norm(torch.float32)
+    fuse_norms(module)
+    with pytest.raises(RuntimeError, match="must match the size"):
+        module(torch.ones(3, size))

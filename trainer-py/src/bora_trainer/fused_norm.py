@@ -63,7 +63,8 @@ def _forward_of(module: nn.Module) -> Callable[[Tensor], Tensor]:
     weight, dtype, epsilon = given.float().contiguous(), given.dtype, torch.tensor([_epsilon(module)])
 
     def forward(hidden_states: Tensor) -> Tensor:
-        if (hidden_states.device.type, hidden_states.dtype) != ("cpu", dtype):  # what it was not asked with
+        asked = (hidden_states.device.type, hidden_states.dtype, hidden_states.shape[-1])
+        if asked != ("cpu", dtype, len(weight)):  # what it was not asked with; a pass would leave the tensor
             return own(hidden_states)
         return _Norm.apply(hidden_states, weight, epsilon)  # pyright: ignore[reportReturnType]
 
