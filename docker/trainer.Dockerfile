@@ -47,7 +47,7 @@ FROM runtime
 COPY --from=build /opt/bora /opt/bora
 COPY --from=sbom /tmp/sbom.cdx.json /usr/share/bora/
 # Only these are written to: runs and checkpoints, converted models, and what goes with the container.
-ENV HOME=/tmp BORA_CACHE=/cache NUMBA_CACHE_DIR=/tmp/numba PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
+ENV HOME=/tmp BORA_CACHE=/cache PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
   PATH=/opt/bora/trainer-py/.venv/bin:/usr/bin:/bin
 VOLUME ["/models", "/data", "/runs", "/cache"]
 USER 10001:10001

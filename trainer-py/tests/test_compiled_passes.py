@@ -11,18 +11,19 @@ import pytest
 import torch
 
 from bora_trainer import compiled_passes
-from bora_trainer.compiled_passes import Pass, compiled, number_at, tensor_at
+from bora_trainer.compiled_passes import Pass, ended, number_at, part_of, tensor_at
 from bora_trainer.openmp_team import team
 
 
-@compiled
-def _mark(given, part, start, stop):
+def _mark(given):
     """Counts visits of each row, and tells who came."""
+    part, start, stop = part_of(given)
     rows, visits = number_at(given, 0), tensor_at(given, 1, number_at(given, 0), np.int64)
     who = tensor_at(given, 2, rows, np.int64)
     for m in range(start, stop):
         visits[m] += 1
         who[m] = part
+    ended(given)
 
 
 def marked(rows: int, size: int) -> tuple[torch.Tensor, list[int]]:
@@ -78,10 +79,11 @@ def test_passes_of_several_threads_of_python_do_not_meet(monkeypatch: pytest.Mon
             assert visits.eq(1).all() and who == sorted(who)
 
 
-@compiled
-def _fail_late(_, part, __, stop):
+def _fail_late(given):
+    part, _, __ = part_of(given)
     if part == 0:
         raise ValueError("numba prints this and goes on")
+    ended(given)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -90,3 +92,28 @@ def test_a_part_that_fails_fails_the_pass(threads: int, monkeypatch: pytest.Monk
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     with pytest.raises(MemoryError, match=r"a compiled pass over 8 rows failed: \d of \d parts ended"):
         Pass(_fail_late)(8, 1 << 20)
+
+
+def _hits(cache: Path) -> tuple[str, str]:
+    """How many passes a process of its own found in the cache, of one, and what it warned of."""
+    asked = (
+        "import torch; from bora_trainer import fused_update as f;"
+        "p = f._PASSES[torch.float32]['tied']; p._compiled; print(p._compiled.cache_hits)"
+    )
+    folders = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    environment = {**os.environ, "BORA_CACHE": str(cache), "PYTHONPATH": folders}
+    environment.pop("NUMBA_CACHE_DIR", None)
+    found = subprocess.run([sys.executable, "-c", asked], env=environment, capture_output=True, text=True, check=True)
+    return found.stdout.strip(), found.stderr
+
+
+def test_the_next_process_finds_a_pass_compiled(tmp_path: Path) -> None:
+    assert [_hits(tmp_path)[0] for _ in range(2)] == ["0", "1"]
+
+
+def test_a_damaged_cache_is_told_of_and_does_not_matter(tmp_path: Path) -> None:
+    _hits(tmp_path)
+    for index in tmp_path.rglob("*.nbi"):
+        index.write_bytes(b"garbage")
+    hits, told = _hits(tmp_path)
+    assert hits == "0" and "compiled passes are not cached: " in told

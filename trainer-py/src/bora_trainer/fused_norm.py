@@ -9,7 +9,6 @@ Shapes: M tokens, H hidden size.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from bora_trainer.compiled_passes import STORED, Pass, Passes, compiled, number_at, tensor_at
+from bora_trainer.compiled_passes import STORED, Pass, Passes, ended, number_at, part_of, rounded, tensor_at, wide
 
 _TOLERANCE = {torch.bfloat16: 1e-2, torch.float32: 1e-5}  # relative; of a family's own answer to random numbers
 
@@ -118,14 +117,14 @@ def _run(one: Pass, x_MH: Tensor, *others: Tensor) -> None:
     one(len(x_MH), x_MH.numel(), x_MH.shape[1], *(tensor.data_ptr() for tensor in (x_MH, *others)))
 
 
-_compiled = functools.partial(compiled, fastmath={"reassoc", "contract"})  # sums of a row as vectors
+_FASTMATH = {"reassoc", "contract"}  # sums of a row as vectors
 
 
-def _passes(stored: type, wide: Callable[..., Any], rounded: Callable[..., Any]) -> Passes:
+def _passes(stored: type) -> Passes:
     """As `compiled_passes.STORED` has it."""
 
-    @_compiled
-    def forward(given, _, start, stop):
+    def forward(given):
+        _, start, stop = part_of(given)
         width = number_at(given, 0)
         x, y = tensor_at(given, 1, (stop, width), stored), tensor_at(given, 4, (stop, width), stored)
         weight, scales = tensor_at(given, 2, width, np.float32), tensor_at(given, 3, stop, np.float32)
@@ -139,10 +138,11 @@ def _passes(stored: type, wide: Callable[..., Any], rounded: Callable[..., Any])
             scale = np.float32(1) / np.sqrt(total / size + epsilon)
             scales[m] = scale
             for j in range(width):
-                y[m, j] = rounded(weight[j] * wide(rounded(row[j] * scale)))
+                y[m, j] = rounded(weight[j] * wide(rounded(row[j] * scale, x[m, j])), x[m, j])
+        ended(given)
 
-    @_compiled
-    def backward(given, _, start, stop):
+    def backward(given):
+        _, start, stop = part_of(given)
         width = number_at(given, 0)
         x, dx = tensor_at(given, 1, (stop, width), stored), tensor_at(given, 4, (stop, width), stored)
         weight, scales = tensor_at(given, 2, width, np.float32), tensor_at(given, 3, stop, np.float32)
@@ -157,9 +157,10 @@ def _passes(stored: type, wide: Callable[..., Any], rounded: Callable[..., Any])
             scale = scales[m]
             share = scale * scale * scale * (total / size)
             for j in range(width):
-                dx[m, j] = rounded(slope[j] * scale - row[j] * share)
+                dx[m, j] = rounded(slope[j] * scale - row[j] * share, x[m, j])
+        ended(given)
 
-    return Passes(Pass(forward), Pass(backward))
+    return Passes(Pass(forward, fastmath=_FASTMATH), Pass(backward, fastmath=_FASTMATH))
 
 
-_PASSES = {dtype: _passes(*stored) for dtype, stored in STORED.items()}
+_PASSES = {dtype: _passes(stored) for dtype, stored in STORED.items()}

@@ -16,7 +16,18 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from bora_trainer.compiled_passes import STORED, Pass, Passes, compiled, number_at, tensor_at
+from bora_trainer.compiled_passes import (
+    STORED,
+    Pass,
+    Passes,
+    compiled,
+    ended,
+    number_at,
+    part_of,
+    rounded,
+    tensor_at,
+    wide,
+)
 
 _NAME = "apply_rotary_pos_emb"  # of the function of queries, keys, cosines and sines in transformers' families
 
@@ -128,46 +139,62 @@ def _passed(one: Pass, given: Sequence[Tensor], cos_MC: Tensor, sin_MC: Tensor) 
     return tuple(y_NTQC.transpose(1, 2) for y_NTQC in ys)
 
 
-def _passes(stored: type, wide: Callable[..., Any], rounded: Callable[..., Any]) -> Passes:
+@compiled
+def _product(one, other):
+    return wide(rounded(wide(one) * wide(other), one))
+
+
+@compiled
+def _rotated(x, y, cos, sin):
+    half = x.shape[1] // 2
+    for q in range(x.shape[0]):
+        for j in range(half):
+            first, second = x[q, j], x[q, half + j]
+            y[q, j] = rounded(_product(first, cos[j]) - _product(second, sin[j]), first)
+            y[q, half + j] = rounded(_product(second, cos[half + j]) + _product(first, sin[half + j]), first)
+
+
+@compiled
+def _rotated_back(dy, dx, cos, sin):
+    half = dy.shape[1] // 2
+    for q in range(dy.shape[0]):
+        for j in range(half):
+            first, second = dy[q, j], dy[q, half + j]
+            dx[q, j] = rounded(_product(first, cos[j]) + _product(second, sin[half + j]), first)
+            dx[q, half + j] = rounded(_product(second, cos[half + j]) - _product(first, sin[j]), first)
+
+
+@compiled
+def _tensors(given, stop, stored):
+    """Queries, keys, where both go, cosines and sines, all by tokens."""
+    size, queries, keys = number_at(given, 0), number_at(given, 1), number_at(given, 2)
+    return (
+        tensor_at(given, 3, (stop, queries, size), stored), tensor_at(given, 4, (stop, keys, size), stored),
+        tensor_at(given, 5, (stop, queries, size), stored), tensor_at(given, 6, (stop, keys, size), stored),
+        tensor_at(given, 7, (stop, size), stored), tensor_at(given, 8, (stop, size), stored),
+    )  # fmt: skip
+
+
+def _passes(stored: type) -> Passes:
     """As `compiled_passes.STORED` has it."""
 
-    @compiled
-    def product(one, other):
-        return wide(rounded(wide(one) * wide(other)))
+    def forward(given):
+        _, start, stop = part_of(given)
+        q, k, to_q, to_k, cos, sin = _tensors(given, stop, stored)
+        for m in range(start, stop):
+            _rotated(q[m], to_q[m], cos[m], sin[m])
+            _rotated(k[m], to_k[m], cos[m], sin[m])
+        ended(given)
 
-    @compiled
-    def rotated(x, y, cos, sin):
-        half = x.shape[1] // 2
-        for q in range(x.shape[0]):
-            for j in range(half):
-                first, second = x[q, j], x[q, half + j]
-                y[q, j] = rounded(product(first, cos[j]) - product(second, sin[j]))
-                y[q, half + j] = rounded(product(second, cos[half + j]) + product(first, sin[half + j]))
+    def backward(given):
+        _, start, stop = part_of(given)
+        dq, dk, to_q, to_k, cos, sin = _tensors(given, stop, stored)
+        for m in range(start, stop):
+            _rotated_back(dq[m], to_q[m], cos[m], sin[m])
+            _rotated_back(dk[m], to_k[m], cos[m], sin[m])
+        ended(given)
 
-    @compiled
-    def rotated_back(dy, dx, cos, sin):
-        half = dy.shape[1] // 2
-        for q in range(dy.shape[0]):
-            for j in range(half):
-                first, second = dy[q, j], dy[q, half + j]
-                dx[q, j] = rounded(product(first, cos[j]) + product(second, sin[half + j]))
-                dx[q, half + j] = rounded(product(second, cos[half + j]) - product(first, sin[j]))
-
-    def over_tokens(turned):
-        @compiled
-        def body(given, _, start, stop):
-            size, queries, keys = number_at(given, 0), number_at(given, 1), number_at(given, 2)
-            q, k = (tensor_at(given, 3, (stop, queries, size), stored), tensor_at(given, 4, (stop, keys, size), stored))
-            to_q = tensor_at(given, 5, (stop, queries, size), stored)
-            to_k = tensor_at(given, 6, (stop, keys, size), stored)
-            cos, sin = tensor_at(given, 7, (stop, size), stored), tensor_at(given, 8, (stop, size), stored)
-            for m in range(start, stop):
-                turned(q[m], to_q[m], cos[m], sin[m])
-                turned(k[m], to_k[m], cos[m], sin[m])
-
-        return Pass(body)
-
-    return Passes(over_tokens(rotated), over_tokens(rotated_back))
+    return Passes(Pass(forward), Pass(backward))
 
 
-_PASSES = {dtype: _passes(*stored) for dtype, stored in STORED.items()}
+_PASSES = {dtype: _passes(stored) for dtype, stored in STORED.items()}

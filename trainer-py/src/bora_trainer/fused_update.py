@@ -10,16 +10,15 @@ Shapes: D tasks, P weights a row. Columns of P never meet, so threads share them
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from bora_trainer.compiled_passes import Pass, compiled, number_at, tensor_at
+from bora_trainer.compiled_passes import Pass, compiled, ended, number_at, part_of, tensor_at
 
 _BLOCK = 1024  # columns that pass through all tasks before the next: near, and long enough to be fetched ahead
 _COUNT = 14  # of `_numbers`
@@ -72,39 +71,66 @@ def advance(fit: Fit, step: Step) -> bool:
     numbers = torch.tensor(_numbers(step, tasks), dtype=kind)
     finite = torch.ones(torch.get_num_threads(), dtype=torch.uint8)
     addresses = [tensor.data_ptr() for tensor in (*tensors, numbers, finite)]
-    _passes(kind, _rule(step))(weights, tasks * weights, tasks, weights, len(fit.rates_P), *addresses)
+    _PASSES[kind][_rule(step)](weights, tasks * weights, tasks, weights, len(fit.rates_P), *addresses)
     return bool(finite.all())
 
 
-def _rule(step: Step) -> Callable[..., bool]:
+def _rule(step: Step) -> str:
     if step.tau == 0:
-        return _independent
+        return "independent"
     if step.fixed_mean:
         assert math.isfinite(step.tau), "at tau = infinity a row is Theta: there is no step to take"
-        return _around
-    return _tied if math.isinf(step.tau) else _between
+        return "around"
+    return "tied" if math.isinf(step.tau) else "between"
 
 
-@functools.cache
-def _passes(kind: torch.dtype, rule: Callable[..., bool]) -> Pass:
-    """A rule over the columns of P, for tensors of this dtype."""
-    stored = {torch.float32: np.float32, torch.float64: np.float64}[kind]
+def _passes(stored: type) -> dict[str, Pass]:
+    """The rules over the columns of P, for tensors that NumPy reads as this."""
 
-    @compiled
-    def body(given, part, start, stop):
-        tasks, weights, rated = number_at(given, 0), number_at(given, 1), number_at(given, 2)
-        shape, finite = (tasks, weights), tensor_at(given, 13, part + 1, np.uint8)
-        of = tensor_at(given, 12, _COUNT, stored)
-        finite[part] = rule(
-            tensor_at(given, 3, shape, stored), tensor_at(given, 4, shape, stored), tensor_at(given, 5, shape, stored),
-            tensor_at(given, 6, shape, stored), tensor_at(given, 7, shape, stored),
-            tensor_at(given, 8, weights, stored), tensor_at(given, 9, weights, stored),
-            tensor_at(given, 10, weights, stored), tensor_at(given, 11, rated, stored),
-            (of[0], of[1], of[2], of[3], of[4], of[5], of[6], of[7], of[8], of[9], of[10], of[11], of[12], of[13]),
-            start, stop,
-        )  # fmt: skip
+    def independent(given):
+        part, start, stop = part_of(given)
+        _tell(given, part, _independent(*_tensors(given, stored), start, stop))
+        ended(given)
 
-    return Pass(body)
+    def around(given):
+        part, start, stop = part_of(given)
+        _tell(given, part, _around(*_tensors(given, stored), start, stop))
+        ended(given)
+
+    def tied(given):
+        part, start, stop = part_of(given)
+        _tell(given, part, _tied(*_tensors(given, stored), start, stop))
+        ended(given)
+
+    def between(given):
+        part, start, stop = part_of(given)
+        _tell(given, part, _between(*_tensors(given, stored), start, stop))
+        ended(given)
+
+    return {body.__name__: Pass(body) for body in (independent, around, tied, between)}
+
+
+_PASSES = {torch.float32: _passes(np.float32), torch.float64: _passes(np.float64)}
+
+
+@compiled
+def _tensors(given, stored):
+    """What a rule is given before its columns."""
+    tasks, weights, rated = number_at(given, 0), number_at(given, 1), number_at(given, 2)
+    shape, of = (tasks, weights), tensor_at(given, 12, _COUNT, stored)
+    return (
+        tensor_at(given, 3, shape, stored), tensor_at(given, 4, shape, stored), tensor_at(given, 5, shape, stored),
+        tensor_at(given, 6, shape, stored), tensor_at(given, 7, shape, stored),
+        tensor_at(given, 8, weights, stored), tensor_at(given, 9, weights, stored),
+        tensor_at(given, 10, weights, stored), tensor_at(given, 11, rated, stored),
+        (of[0], of[1], of[2], of[3], of[4], of[5], of[6], of[7], of[8], of[9], of[10], of[11], of[12], of[13]),
+    )  # fmt: skip
+
+
+@compiled
+def _tell(given, part, finite):
+    """Whether a part's gradients were finite."""
+    tensor_at(given, 13, part + 1, np.uint8)[part] = finite
 
 
 def _numbers(step: Step, tasks: int) -> Sequence[float]:

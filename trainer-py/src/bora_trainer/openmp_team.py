@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import functools
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -17,19 +18,25 @@ _ASKED = ("omp_get_thread_num", "omp_get_num_threads")
 
 
 class Team:
-    """`run` calls a C function on several threads; in it `number` and `count`, C functions too, tell which of how many
-    it is.
+    """`run` calls a C function on several threads; `number` and `count`, C functions too, tell it which of how many it
+    is. All are addresses.
     """
 
     def __init__(self, runtime: ctypes.CDLL) -> None:
         self._parallel = runtime.GOMP_parallel
         self._parallel.restype = None
         self._parallel.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
-        self.number, self.count = (ctypes.CFUNCTYPE(ctypes.c_int)((name, runtime)) for name in _ASKED)
+        self.number, self.count = (_address(getattr(runtime, name)) for name in _ASKED)
 
     def run(self, function: int, data: int, threads: int) -> None:
         """On as many `threads` as the runtime grants; returns when all have. `function` and `data` are addresses."""
         self._parallel(function, data, threads, 0)
+
+
+def _address(function: Any) -> int:
+    address = ctypes.cast(function, ctypes.c_void_p).value
+    assert address is not None
+    return address
 
 
 @functools.cache
