@@ -45,6 +45,18 @@ def test_every_scored_token_is_predicted_from_the_token_before_it(rows: list, bu
     assert torch.equal(found.positions_NT, batch.positions)
 
 
+@pytest.mark.parametrize("length", [5, 33, 150, 161, 1000])
+def test_rows_end_to_end_are_filled_to_few_numbers_of_scored_tokens(length: int) -> None:
+    rows = [documents([length], 0), documents([length // 2 + 1], 1)]
+    batch = pack(rows)
+    found = DeviceBatch.of(batch.end_to_end(), batch.lengths_of_rows)
+    scored = batch.scored_tokens
+    filled = len(found.read_M)
+    assert scored <= filled <= scored * 17 / 16 and len(f"{filled:b}".rstrip("0")) <= 5
+    assert found.row_M[:scored].tolist() == [0] * (length - 1) + [1] * (length // 2)
+    assert set(found.row_M[scored:].tolist()) <= {2} and set(found.document_M[scored:].tolist()) <= {2}
+
+
 def test_a_buffer_alone_gives_the_batch_back() -> None:
     found = DeviceBatch.of(pack(DOCUMENTS))
     again = DeviceBatch.read(found.shape, found.buffer.clone())

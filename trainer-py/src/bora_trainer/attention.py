@@ -25,6 +25,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from transformers import AttentionInterface, PreTrainedModel
 
+from bora_trainer.gather import gather
+
 NAME = "bora_documents"
 
 _SCORES_AT_ONCE = 1 << 20  # of one product on a CPU: scores stay in its cache
@@ -221,13 +223,13 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, index: Tensor, real: Tensor, back: Tensor, back_real: Tensor) -> Tensor:
         ctx.save_for_backward(back, back_real)
-        return x.index_select(0, index).masked_fill_(~real, 0)
+        return gather(x, index, real)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         back, back_real = ctx.saved_tensors
-        return gradients[0].index_select(0, back).masked_fill_(~back_real, 0), None, None, None, None
+        return gather(gradients[0], back, back_real), None, None, None, None
 
 
 class _Products(torch.autograd.Function):

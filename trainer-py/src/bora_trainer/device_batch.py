@@ -25,6 +25,9 @@ from bora_trainer.row_layout import RowLayout
 
 _WIDTH = 64  # widths are multiples of it
 _SCORED = 64  # and so are numbers of scored tokens
+# Of rows that lie end to end their number has so many leading bits, 16 sizes from 1,024 to 2,047: oneDNN takes up to
+# 75 ms to prepare a matrix product of a size that it has not met.
+_SCORED_BITS = 5
 
 
 def bucket(count: int, least: int = 1) -> int:
@@ -75,8 +78,8 @@ class DeviceBatch:
     """`tokens_NT`, `positions_NT`, `segments_NT` as in `PackedBatch`; then of each scored token:
 
     `read_M`, n * T + t - 1, whose state predicts it; `target_M`, the token; `row_M`, its adapter row; `document_M`, its
-    document's number in the order of `PackedBatch.documents`. A token that only fills a bucket has row A and document
-    E, one past the last, and reads any state. `rows`: which tokens are whose.
+    document's number in the order of `PackedBatch.documents`. A token that only fills up has row A and document E, one
+    past the last, and reads any state. `rows`: which tokens are whose.
     """
 
     shape: Shape
@@ -104,11 +107,13 @@ class DeviceBatch:
         row_M = place_M // width
         document_M = np.array([0, *accumulate(counts)])[row_M] + segments[place_M]
         missing = bucket(len(place_M), _SCORED) - len(place_M) if buckets else 0
+        adapters = rows
         layout = DocumentLayout.of(batch.lengths, width, buckets=bucket if buckets else None)
         documents = bucket(sum(counts), 8) if buckets else sum(counts)
         whose = RowLayout(rows, width)
         if lengths_A is not None:
-            whose = RowLayout.end_to_end(lengths_A, width)
+            whose, adapters = RowLayout.end_to_end(lengths_A, width), len(lengths_A)
+            missing = -len(place_M) % (1 << max(0, len(place_M).bit_length() - _SCORED_BITS))
             row_M = np.repeat(np.arange(len(lengths_A)), lengths_A)[place_M]
         shape = Shape(
             rows, width, len(place_M) + missing, documents, layout.classes, layout.place_M is not None,
@@ -116,7 +121,8 @@ class DeviceBatch:
         )  # fmt: skip
         values = [
             tokens, batch.positions.numpy().reshape(-1), segments, place_M - 1, np.arange(missing) % (rows * width),
-            tokens[place_M], np.zeros(missing), row_M, np.full(missing, rows), document_M, np.full(missing, documents),
+            tokens[place_M], np.zeros(missing), row_M, np.full(missing, adapters), document_M,
+            np.full(missing, documents),
             *(part.numpy().reshape(-1) for part in (*layout.indices, *whose.indices) if part is not None),
         ]  # fmt: skip
         return cls.read(shape, torch.from_numpy(np.concatenate(values, dtype=np.int64, casting="unsafe")))

@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bora_trainer.gather import gather
+
 
 @dataclass(frozen=True, slots=True)
 class RowLayout:
@@ -51,8 +53,8 @@ class RowLayout:
         """[N, T, width] of [..., M tokens, width]; zero where no token stands."""
         if self.place is None or self.real is None:
             return values.reshape(self.rows, -1, values.shape[-1])
-        flat = values.reshape(-1, values.shape[-1]).index_select(0, self.place)
-        return flat.masked_fill_(~self.real, 0).view(self.rows, self.width, -1)  # times 0 would keep a NaN
+        flat = gather(values.reshape(-1, values.shape[-1]), self.place, self.real)
+        return flat.view(self.rows, self.width, -1)
 
     def back(self, values_NTW: Tensor) -> Tensor:
         """[M, width]: the tokens alone, one row behind the other."""
