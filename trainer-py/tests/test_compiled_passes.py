@@ -33,6 +33,16 @@ def marked(rows: int, size: int) -> tuple[torch.Tensor, list[int]]:
     return visits, who.tolist()
 
 
+def _elsewhere(program: str, **environment: str) -> tuple[str, str]:
+    """What a process of its own writes on standard output and on standard error."""
+    folders = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    found = subprocess.run(
+        [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": folders, **environment},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return found.stdout, found.stderr
+
+
 def test_the_runtime_that_torch_uses_is_found() -> None:
     if sys.platform != "linux" or not torch.backends.openmp.is_available():
         pytest.skip("torch's OpenMP runtime is known on Linux")
@@ -65,11 +75,16 @@ def test_threads_that_the_runtime_does_not_grant_are_not_missed() -> None:
     asked = (
         "import torch; torch.set_num_threads(4); import test_compiled_passes as t; print(*t.marked(1000, 1 << 20)[1])"
     )
-    folders = os.pathsep.join([str(Path(__file__).parent), *sys.path])
-    environment = {**os.environ, "OMP_THREAD_LIMIT": "2", "PYTHONPATH": folders}
-    found = subprocess.run([sys.executable, "-c", asked], env=environment, capture_output=True, text=True, check=True)
-    who = found.stdout.split()
+    who = _elsewhere(asked, OMP_THREAD_LIMIT="2")[0].split()
     assert len(who) == 1000 and who[0] == "0" and set(who) <= {"0", "1"}
+
+
+def test_a_process_without_openmp_takes_one_thread() -> None:
+    asked = (
+        "from bora_trainer import openmp_team; openmp_team.team = lambda: None;"
+        "import test_compiled_passes as t; print(*t.marked(1000, 1 << 20)[1])"
+    )
+    assert _elsewhere(asked)[0].split() == ["0"] * 1000
 
 
 def test_passes_of_several_threads_of_python_do_not_meet(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,11 +115,8 @@ def _hits(cache: Path) -> tuple[str, str]:
         "import torch; from bora_trainer import fused_update as f;"
         "p = f._PASSES[torch.float32]['tied']; p._compiled; print(p._compiled.cache_hits)"
     )
-    folders = os.pathsep.join([str(Path(__file__).parent), *sys.path])
-    environment = {**os.environ, "BORA_CACHE": str(cache), "PYTHONPATH": folders}
-    environment.pop("NUMBA_CACHE_DIR", None)
-    found = subprocess.run([sys.executable, "-c", asked], env=environment, capture_output=True, text=True, check=True)
-    return found.stdout.strip(), found.stderr
+    said, warned = _elsewhere(asked, NUMBA_CACHE_DIR=str(cache))
+    return said.strip(), warned
 
 
 def test_the_next_process_finds_a_pass_compiled(tmp_path: Path) -> None:
