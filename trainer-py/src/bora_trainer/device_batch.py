@@ -30,9 +30,9 @@ _SCORED = 64  # and so are numbers of scored tokens
 _SCORED_BITS = 5
 
 
-def bucket(count: int, least: int = 1) -> int:
-    """`count` rounded up to a multiple of `least`, or of an eighth of the power of two below it if that is more."""
-    step = max(least, 1 << max(0, count.bit_length() - 4))
+def bucket(count: int, least: int = 1, *, bits: int = 4) -> int:
+    """`count` rounded up to a number of so many leading `bits`, and to a multiple of `least`, if that is more."""
+    step = max(least, 1 << max(0, count.bit_length() - bits))
     return -(-count // step) * step
 
 
@@ -107,13 +107,12 @@ class DeviceBatch:
         row_M = place_M // width
         document_M = np.array([0, *accumulate(counts)])[row_M] + segments[place_M]
         missing = bucket(len(place_M), _SCORED) - len(place_M) if buckets else 0
-        adapters = rows
         layout = DocumentLayout.of(batch.lengths, width, buckets=bucket if buckets else None)
         documents = bucket(sum(counts), 8) if buckets else sum(counts)
         whose = RowLayout(rows, width)
         if lengths_A is not None:
-            whose, adapters = RowLayout.end_to_end(lengths_A, width), len(lengths_A)
-            missing = -len(place_M) % (1 << max(0, len(place_M).bit_length() - _SCORED_BITS))
+            whose = RowLayout.end_to_end(lengths_A, width)
+            missing = bucket(len(place_M), bits=_SCORED_BITS) - len(place_M)
             row_M = np.repeat(np.arange(len(lengths_A)), lengths_A)[place_M]
         shape = Shape(
             rows, width, len(place_M) + missing, documents, layout.classes, layout.place_M is not None,
@@ -121,7 +120,7 @@ class DeviceBatch:
         )  # fmt: skip
         values = [
             tokens, batch.positions.numpy().reshape(-1), segments, place_M - 1, np.arange(missing) % (rows * width),
-            tokens[place_M], np.zeros(missing), row_M, np.full(missing, adapters), document_M,
+            tokens[place_M], np.zeros(missing), row_M, np.full(missing, whose.rows), document_M,
             np.full(missing, documents),
             *(part.numpy().reshape(-1) for part in (*layout.indices, *whose.indices) if part is not None),
         ]  # fmt: skip

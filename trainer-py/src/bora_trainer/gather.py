@@ -16,7 +16,10 @@ from bora_trainer.compiled_passes import Pass, ended, number_at, part_of, tensor
 
 
 def gather(x_MW: Tensor, place_N: Tensor, real_N1: Tensor) -> Tensor:
-    """[N, W]: row `place_N[n]`; zero where not `real_N1`, whatever stands there (times 0 would keep a NaN)."""
+    """[N, W]: row `place_N[n]`; zero where not `real_N1`, whatever stands there (times 0 would keep a NaN).
+
+    `place_N` is int64 and below M, `real_N1` bool, as layouts make them: nothing looks again.
+    """
     words = x_MW.shape[1] * x_MW.element_size() / _WORD
     recorded = torch.is_grad_enabled() and x_MW.requires_grad  # the pass is nothing that autograd knows
     if x_MW.device.type != "cpu" or not words.is_integer() or recorded:
