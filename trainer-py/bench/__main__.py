@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import shlex
 import sys
 import time
@@ -68,7 +69,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
                         help="which shapes (default: all of small and large; gpu needs a graphics card)")  # fmt: skip
     parser.add_argument("--only", default="", metavar="NAME", help="cells whose name has this in it")
     parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), default="auto", help="of the frozen base")
-    parser.add_argument("--rivals", choices=("all", "none"), default="all", help="none: ours beside the floor alone")
+    parser.add_argument("--rivals", type=_most_tokens, default="all", metavar="all|none|TOKENS",
+                        help="in cells of at most so many tokens a step; in others ours and the floor")  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="written after every cell")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="the table as markdown")
     parser.add_argument("--resume", action="store_true", help="go on with the --json file of an earlier run")
@@ -78,6 +80,16 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     if options.quick and options.cells != "all":
         parser.error("--quick has cells of its own: leave --cells out")
     return options
+
+
+def _most_tokens(words: str) -> float:
+    """Of a cell whose rivals are measured."""
+    named = {"all": math.inf, "none": 0.0}
+    if words in named:
+        return named[words]
+    if words.isdecimal() and int(words) > 0:
+        return int(words)
+    raise argparse.ArgumentTypeError(f"{words!r} is neither all nor none nor a number of tokens")
 
 
 def _command(arguments: Sequence[str]) -> str:
@@ -135,8 +147,9 @@ def _measure(cells: Sequence[Cell], results: Results, options: argparse.Namespac
             continue
         began = time.monotonic()
         found = run_cell(
-            cell, results.header["dtype"], device, rule_of(cell, options.quick, device), rivals=options.rivals == "all"
-        )
+            cell, results.header["dtype"], device, rule_of(cell, options.quick, device),
+            rivals=cell.tokens_per_step <= options.rivals,
+        )  # fmt: skip
         results.cells.append(found)
         print(table.line(found), f" [{time.monotonic() - began:.0f} s]", flush=True)
         if options.json:

@@ -1,6 +1,7 @@
 """The figure of a run: tokens a second of every contestant as a share of the floor, by the number of tasks. As SVG.
 
-Per shape a panel; per contestant a line through the medians over its cells, and a bar from the least to the most.
+Per shape a panel; per contestant a line through the medians over its cells, and a bar from the least to the most. Where
+rivals were measured in some cells alone, these are drawn: medians are of the same cells.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from bench.results import RIVALS, measured, share_of_floor
+from bench.results import RIVALS, has_rivals, measured, share_of_floor
 
 _COLOURS = {
     "ours": "#b5179e", "published": "#6c757d", "steelman": "#343a40", "peft-sequential": "#1d70b8",
@@ -22,7 +23,8 @@ _TICKS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 def svg(cells: Sequence[dict[str, Any]]) -> str:
-    done = measured(cells)
+    every = measured(cells)
+    done = [cell for cell in every if has_rivals(cell)] or every
     shapes = list(dict.fromkeys(cell["shape"] for cell in done))
     width = _LEFT + _PANEL * len(shapes) + 150
     parts = [
@@ -49,7 +51,7 @@ def _panel(shape: str, cells: Sequence[dict[str, Any]], left: int) -> list[str]:
         parts.append(text(left - 6, y + 4, f"{tick:.0%}", "end"))
     centres = {one: left + inner * (place + 0.5) / len(tasks) for place, one in enumerate(tasks)}
     parts += [text(x, _HEIGHT - _BOTTOM + 18, f"D = {one}", "middle") for one, x in centres.items()]
-    for number, name in enumerate(("ours", *RIVALS)):
+    for number, name in enumerate(("ours", *(RIVALS if has_rivals(cells[0]) else ()))):
         points = []
         for one, centre in centres.items():
             shares = [share_of_floor(cell, name) for cell in cells if cell["tasks"] == one]

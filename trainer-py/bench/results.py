@@ -62,6 +62,10 @@ def measured(cells: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return [cell for cell in cells if not cell["skipped"]]
 
 
+def has_rivals(cell: dict[str, Any]) -> bool:
+    return all(rival in cell["contestants"] for rival in RIVALS)
+
+
 def seconds(cell: dict[str, Any], name: str) -> float:
     """The median of a step."""
     return cell["contestants"][name]["seconds"]["median"]

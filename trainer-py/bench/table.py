@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bench.results import RIVALS, lost_to, measured, share_of_floor, speed_up
+from bench.results import RIVALS, has_rivals, lost_to, measured, share_of_floor, speed_up
 
 COLUMNS = ("cell", "tokens/s", "of floor", "at most", "MFU", *RIVALS, "")
 FLOOR_SHARE = 0.85  # what small shapes with 5 tasks or more are to reach; the large one 0.9
@@ -75,8 +75,9 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
 def summary(cells: Sequence[dict[str, Any]]) -> list[str]:
     done = measured(cells)
     many = [cell for cell in done if cell["tasks"] >= 5]
-    counted = [f"{len(done)} cells measured, {len(cells) - len(done)} skipped."]
-    counted.append(_counted("Slower than a rival", [cell for cell in done if lost_to(cell)], len(done)))
+    beside = sum(map(has_rivals, done))
+    counted = [f"{len(done)} cells measured, {beside} of them with rivals, {len(cells) - len(done)} skipped."]
+    counted.append(_counted("Slower than a rival", [cell for cell in done if lost_to(cell)], beside))
     counted.append(_counted("Below its share of the floor, of those with 5 tasks or more",
                             [cell for cell in many if _below_floor(cell)], len(many)))  # fmt: skip
     return counted

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from bench import __main__ as program
-from bench import gate, render, table, timing
+from bench import figure, gate, render, table, timing
 from bench.cells import MOST_TOKENS, Cell, large_cells, quick_cells, small_cells
 from bench.contestants.batched import SliceLoop
 from bench.contestants.ours import Ours
@@ -76,9 +76,31 @@ def test_a_lost_cell_is_named_with_whom_it_lost_to() -> None:
     assert table.line(lost).endswith("<-- slower than published, slice-loop")
     assert table.row(lost)[-1] == "slower than published, slice-loop" and table.row(made_up())[-1] == ""
     measured_words, rival_words, floor_words = table.summary([lost, made_up(25), {"skipped": "too large"}])
-    assert measured_words == "2 cells measured, 1 skipped."
+    assert measured_words == "2 cells measured, 2 of them with rivals, 1 skipped."
     assert rival_words == "Slower than a rival: 1 of 2 (cell D5)."
     assert floor_words.endswith(": 0 of 2.")
+
+
+def without_rivals(tasks: int) -> dict[str, Any]:
+    cell = made_up(tasks)
+    return cell | {"contestants": {name: cell["contestants"][name] for name in ("floor", "ours")}}
+
+
+def test_cells_without_rivals_are_told_apart_and_drawn_without() -> None:
+    words = table.summary([made_up(), without_rivals(25)])
+    assert words[0] == "2 cells measured, 1 of them with rivals, 0 skipped."
+    assert words[1] == "Slower than a rival: 0 of 1."
+    alone, beside = figure.svg([without_rivals(25)]), figure.svg([made_up(25), without_rivals(100)])
+    assert alone.count("<polyline") == 1 and beside.count("<polyline") == 1 + len(RIVALS)
+    assert "D = 25<" in alone and "D = 25<" in beside and "D = 100<" not in beside
+
+
+def test_rivals_are_asked_for_by_the_tokens_of_a_step(capsys: pytest.CaptureFixture[str]) -> None:
+    assert [program.parse(["--rivals", words]).rivals for words in ("all", "none", "640")] == [float("inf"), 0, 640]
+    assert program.parse([]).rivals == float("inf")
+    with pytest.raises(SystemExit):
+        program.parse(["--rivals", "few"])
+    assert "'few' is neither all nor none nor a number of tokens" in capsys.readouterr().err
 
 
 def test_a_cell_below_its_share_of_the_floor_is_named_from_five_tasks_on() -> None:
