@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import torch
@@ -67,7 +68,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one cell of each regime and fewer samples, 3 minutes")
     parser.add_argument("--cells", choices=("small", "large", "all", "gpu"), default="all",
                         help="which shapes (default: all of small and large; gpu needs a graphics card)")  # fmt: skip
-    parser.add_argument("--only", default="", metavar="NAME", help="cells whose name has this in it")
+    parser.add_argument("--only", default="", metavar="NAME", help="cells whose name has this in it; * is anything")
     parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), default="auto", help="of the frozen base")
     parser.add_argument("--rivals", type=_most_tokens, default="all", metavar="all|none|TOKENS",
                         help="in cells of at most so many tokens a step; in others ours and the floor")  # fmt: skip
@@ -108,7 +109,7 @@ def chosen_cells(options: argparse.Namespace) -> list[Cell]:
     else:
         cells = [*(small_cells() if options.cells != "large" else ()),
                  *(large_cells() if options.cells != "small" else ())]  # fmt: skip
-    return [cell for cell in cells if options.only in cell.name]
+    return [cell for cell in cells if fnmatchcase(cell.name, f"*{options.only}*")]
 
 
 def rule_of(cell: Cell, quick: bool, device: str) -> timing.Rule:

@@ -95,6 +95,13 @@ def test_cells_without_rivals_are_told_apart_and_drawn_without() -> None:
     assert "D = 25<" in alone and "D = 25<" in beside and "D = 100<" not in beside
 
 
+@pytest.mark.parametrize(
+    ("only", "count"), [("hidden-128", 96), ("hidden-128*r16", 32), ("D5 K1*r4", 8), ("r16 D5", 0)]
+)
+def test_cells_are_chosen_by_parts_of_their_names(only: str, count: int) -> None:
+    assert len(program.chosen_cells(program.parse(["--cells", "small", "--only", only]))) == count
+
+
 def test_rivals_are_asked_for_by_the_tokens_of_a_step(capsys: pytest.CaptureFixture[str]) -> None:
     assert [program.parse(["--rivals", words]).rivals for words in ("all", "none", "640")] == [float("inf"), 0, 640]
     assert program.parse([]).rivals == float("inf")
