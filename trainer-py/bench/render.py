@@ -14,42 +14,48 @@ from bench.machine import ROOT
 from bench.results import Results, measured
 from bench.table import COLUMNS, row, summary
 
-BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
-FIGURE = "bench-share-of-floor.svg"
+SECTION = "bench"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.render", description=__doc__)
     parser.add_argument("file", type=Path, help="what python -m bench --json wrote")
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="the folder of performance.md")
+    parser.add_argument("--section", default=SECTION, metavar="NAME",
+                        help=f"of the markers and the figure, one for each machine ({SECTION})")  # fmt: skip
     options = parser.parse_args(arguments)
     results = Results.read(options.file)
-    put(options.docs, (BEGIN, END), markdown(results, figure=True), FIGURE, svg(results.cells))
+    figure = f"{options.section}-share-of-floor.svg"
+    put(options.docs, markers(options.section), markdown(results, figure), figure, svg(results.cells))
     return 0
 
 
-def put(docs: Path, markers: tuple[str, str], section: str, figure: str, drawn: str) -> None:
-    """Writes `section` into performance.md between `markers`, and the SVG `drawn` as the figure beside it."""
+def markers(section: str) -> tuple[str, str]:
+    return f"<!-- {section}:begin -->", f"<!-- {section}:end -->"
+
+
+def put(docs: Path, between: tuple[str, str], section: str, figure: str, drawn: str) -> None:
+    """Writes `section` into performance.md `between` markers, and the SVG `drawn` as the figure beside it."""
     page = docs / "performance.md"
-    page.write_text(insert(page.read_text("utf-8"), section, markers), "utf-8")
+    page.write_text(insert(page.read_text("utf-8"), section, between), "utf-8")
     file = docs / "figures" / figure
     file.parent.mkdir(exist_ok=True)
     file.write_text(drawn, "utf-8")
 
 
-def insert(page: str, section: str, markers: tuple[str, str] = (BEGIN, END)) -> str:
+def insert(page: str, section: str, between: tuple[str, str]) -> str:
     """`page` with `section` between the markers. Raises ValueError where they are not there once and in order."""
-    begin, end = markers
+    begin, end = between
     if page.count(begin) != 1 or page.count(end) != 1 or page.index(begin) > page.index(end):
         raise ValueError(f"the page needs {begin} and, after it, {end}, once each")
     return f"{page[: page.index(begin)]}{begin}\n\n{section}\n{page[page.index(end) :]}"
 
 
-def markdown(results: Results, figure: bool = False) -> str:
-    """Formatted as prettier would."""
+def markdown(results: Results, figure: str | None = None) -> str:
+    """Formatted as prettier would; `figure` is a file in the folder of figures."""
     parts = [provenance(results.header), " ".join(summary(results.cells))]
-    if figure:
-        parts.append(f"![Training speed of every contestant as a share of the floor](figures/{FIGURE})")
+    if figure is not None:
+        parts.append(f"![Training speed of every contestant as a share of the floor](figures/{figure})")
     parts += [grid([list(COLUMNS), *(row(cell) for cell in measured(results.cells))]), _skipped(results)]
     worst = max((check["error"] for check in results.header["gate"]), default=0.0)
     parts.append(

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 
 from bench.cells import Cell
-from bench.contestants import Contestant, Setting
+from bench.contestants import Contestant, Setting, rows_that_fit
 from bench.contestants.batched import GroupedGemm, SliceLoop
 from bench.contestants.floor import Floor
-from bench.contestants.ours import ON_A_CARD, Ours
+from bench.contestants.ours import ON_A_CARD, Ours, OursBestBatch
 from bench.contestants.published import Published, Steelman
 from bench.contestants.sequential import PeftBestBatch, PeftSequential
 from bench.roofline import Roofline, operations_per_token
@@ -20,12 +20,11 @@ from bench.shapes import adapter
 from bench.timing import Rule, Timing, measure
 from bench.workload import Workload
 from bora_trainer.adapters.lora import Lora
-from bora_trainer.device import choose_execution, torch_dtype
-from bora_trainer.models import activation_bytes_per_token
+from bora_trainer.device import choose_dtype, torch_dtype
 from bora_trainer.spec import Dtype
 
 CONTESTANTS: tuple[Callable[[Setting], Contestant], ...] = (
-    Floor, Ours, Published, Steelman, PeftSequential, PeftBestBatch, SliceLoop, GroupedGemm,
+    Floor, Ours, Published, Steelman, PeftSequential, PeftBestBatch, OursBestBatch, SliceLoop, GroupedGemm,
 )  # fmt: skip
 
 
@@ -61,11 +60,8 @@ def run_cell(cell: Cell, dtype: Dtype, device: str, rule: Rule, *, rivals: bool 
 
 def setting_of(cell: Cell, dtype: Dtype, device: str) -> Setting:
     """With the micro-batches that the trainer itself would choose."""
-    execution = choose_execution(
-        dtype, None, rows=cell.rows, tokens_per_row=cell.tokens,
-        activation_bytes_per_token=activation_bytes_per_token(cell.shape.config()),
-    )  # fmt: skip
-    return Setting(Workload.of(cell), torch_dtype(execution.dtype), execution.rows_per_micro_batch, device)
+    chosen, _ = choose_dtype(dtype, device)
+    return Setting(Workload.of(cell), torch_dtype(chosen), rows_that_fit(cell, torch_dtype(chosen)), device)
 
 
 def _contestant(one: Contestant, timing: Timing, cell: Cell, seconds_per_token: float) -> dict[str, Any]:

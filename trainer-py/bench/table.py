@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from bench.results import RIVALS, has_rivals, lost_to, measured, share_of_floor, speed_up
+from bench.results import RIVALS, has_rivals, lost_to, measured, seconds, share_of_floor, speed_up
 
 COLUMNS = ("cell", "tokens/s", "of floor", "at most", "MFU", *RIVALS, "")
 FLOOR_SHARE = 0.85  # what small shapes with 5 tasks or more are to reach; the large one 0.9
@@ -32,7 +32,18 @@ def line(cell: dict[str, Any]) -> str:
 def marks(cell: dict[str, Any]) -> str:
     """What is not as it should be."""
     lost = lost_to(cell)
-    return "; ".join([*([f"slower than {', '.join(lost)}"] if lost else []), *_below_floor(cell)])
+    return "; ".join([*([f"slower than {', '.join(map(_named(cell), lost))}"] if lost else []), *_below_floor(cell)])
+
+
+def _named(cell: dict[str, Any]) -> Callable[[str], str]:
+    """A rival; with it, for the one that chooses its batch size, how ours stands with the same liberty."""
+
+    def named(rival: str) -> str:
+        if rival != "peft-best-batch" or "ours, best batch" not in cell["contestants"]:
+            return rival
+        return f"{rival} (ours at its own best: {seconds(cell, rival) / seconds(cell, 'ours, best batch'):.2f})"
+
+    return named
 
 
 def _below_floor(cell: dict[str, Any]) -> list[str]:

@@ -15,6 +15,7 @@ from torch import Tensor
 from bench import __main__ as program
 from bench import figure, gate, render, table, timing
 from bench.cells import MOST_TOKENS, Cell, large_cells, quick_cells, small_cells
+from bench.contestants import best_batch
 from bench.contestants.batched import SliceLoop
 from bench.contestants.ours import Ours
 from bench.results import RIVALS, Results, ResumeRefused, lost_to, measured
@@ -49,7 +50,7 @@ def test_a_measured_cell_has_every_contestant() -> None:
     cell = Cell(gate.TINY, tasks=2, fits=2, tokens=32, rank=4)
     found = run_cell(cell, "float32", "cpu", timing.Rule(repeats=2, rounds=2, slow_rounds=1, slow_seconds=9, warmups=1))
     assert found["skipped"] == "" and [*found["contestants"]] == [one.name for one in CONTESTANTS]  # pyright: ignore[reportAttributeAccessIssue, reportFunctionMemberAccess]
-    assert {*RIVALS, "ours", "floor"} == found["contestants"].keys()
+    assert {*RIVALS, "ours", "ours, best batch", "floor"} == found["contestants"].keys()
     for one in found["contestants"].values():
         assert 0 < one["seconds"]["p10"] <= one["seconds"]["median"] <= one["seconds"]["p90"]
         assert one["seconds"]["samples"] == 4 and len(one["seconds"]["repeats"]) == 2
@@ -79,6 +80,21 @@ def test_a_lost_cell_is_named_with_whom_it_lost_to() -> None:
     assert measured_words == "2 cells measured, 2 of them with rivals, 1 skipped."
     assert rival_words == "Slower than a rival: 1 of 2 (cell D5)."
     assert floor_words.endswith(": 0 of 2.")
+
+
+def test_a_rival_that_chose_its_batch_is_told_with_ours_at_its_own() -> None:
+    lost = made_up(peft_best_batch=1.5)
+    assert table.marks(lost) == "slower than peft-best-batch"
+    lost["contestants"]["ours, best batch"] = {"seconds": {"median": 1.2}, "tokens_per_second": 533, "mfu": 0.5}
+    assert table.marks(lost) == "slower than peft-best-batch (ours at its own best: 1.25)"
+
+
+def test_the_best_batch_is_the_one_with_most_steps_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, order = [0.0], []
+    monkeypatch.setattr(best_batch.time, "perf_counter", lambda: clock[0])
+    costs = {1: 1.0, 2: 1.5, 4: 2.5, 8: 6.0}  # steps a second: 1, 1.33, 1.6, 1.33
+    assert best_batch.best_multiple(lambda m: Clocked(f"{m}", costs[m], 1.0, clock, order).step, "cpu") == 4
+    assert order == [name for name in ("1", "2", "4", "8") for _ in range(3)]
 
 
 def without_rivals(tasks: int) -> dict[str, Any]:
@@ -127,6 +143,12 @@ def test_the_table_has_a_line_a_cell_and_speed_ups_of_ours() -> None:
 
 HEADER = {"machine": {"processor": "A"}, "versions": {"torch": "1"}, "git": {"commit": "a", "changed": False},
           "dtype": "float32", "threads": 2, "command": "python -m bench"}  # fmt: skip
+
+
+def run(cells: list[dict[str, Any]]) -> Results:
+    machine = {"processor": "A", "flags": ["avx2"], "memory_gib": 8, "gpu": None}
+    versions = {"torch": "1", "transformers": "2", "peft": "3"}
+    return Results(Results.begin(**HEADER | {"machine": machine, "versions": versions, "gate": []}).header, cells)
 
 
 def test_a_run_goes_on_with_the_file_of_the_same_commit_and_machine(tmp_path: Path) -> None:
@@ -300,21 +322,30 @@ def test_bad_usage_ends_with_two(threads: None, capsys: pytest.CaptureFixture[st
 
 
 def test_a_section_replaces_what_lies_between_its_markers() -> None:
-    page = f"before\n{render.BEGIN}\nold\n{render.END}\nafter\n"
-    once = render.insert(page, "new\n")
-    assert once == f"before\n{render.BEGIN}\n\nnew\n\n{render.END}\nafter\n"
-    assert render.insert(once, "new\n") == once
-    for broken in ("", render.BEGIN, f"{render.END}{render.BEGIN}", page + page):
+    begin, end = between = render.markers("bench")
+    page = f"before\n{begin}\nold\n{end}\nafter\n"
+    once = render.insert(page, "new\n", between)
+    assert once == f"before\n{begin}\n\nnew\n\n{end}\nafter\n"
+    assert render.insert(once, "new\n", between) == once
+    for broken in ("", begin, f"{end}{begin}", page + page):
         with pytest.raises(ValueError, match="once each"):
-            render.insert(broken, "new\n")
+            render.insert(broken, "new\n", between)
+
+
+def test_two_machines_have_a_section_each(tmp_path: Path) -> None:
+    (one, end), (other, other_end) = render.markers("bench"), render.markers("bench-float32")
+    page = tmp_path / "performance.md"
+    page.write_text(f"{one}\n{end}\n{other}\nold\n{other_end}\n", "utf-8")
+    run(cells=[made_up()]).write(tmp_path / "file.json")
+    assert render.main([str(tmp_path / "file.json"), "--docs", str(tmp_path), "--section", "bench-float32"]) == 0
+    words = page.read_text("utf-8")
+    assert words.startswith(f"{one}\n{end}\n{other}\n\n20") and "old" not in words
+    assert "(figures/bench-float32-share-of-floor.svg)" in words
+    assert (tmp_path / "figures" / "bench-float32-share-of-floor.svg").exists()
 
 
 def test_the_markdown_names_the_lost_and_counts_the_skipped() -> None:
-    machine = {"processor": "A", "flags": ["avx2"], "memory_gib": 8, "gpu": None}
-    versions = {"torch": "1", "transformers": "2", "peft": "3"}
-    results = Results.begin(**HEADER | {"machine": machine, "versions": versions, "gate": []})
     skipped = {"name": "large", "skipped": "40000 tokens a step, more than 32768"}
-    results.cells = [made_up(published=1.0), copy.deepcopy(skipped), skipped]
-    words = render.markdown(results)
+    words = render.markdown(run(cells=[made_up(published=1.0), copy.deepcopy(skipped), skipped]))
     assert "Slower than a rival: 1 of 1 (cell D5)." in words and "slower than published |" in words
     assert "2 cells are skipped: more than 32768 tokens a step." in words

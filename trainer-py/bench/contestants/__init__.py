@@ -13,7 +13,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from bench.cells import Cell
 from bench.workload import Workload
+from bora_trainer.device import choose_execution
+from bora_trainer.models import activation_bytes_per_token
 
 LEARNING_RATE = 1e-3
 BETAS = (0.9, 0.999)
@@ -36,6 +39,14 @@ class Setting:
         """Per mean loss: rivals minimise c times the objective, as ours does."""
         tau = self.workload.cell.middle_tau if self.tau is None else self.tau
         return tau * self.workload.loss_scale
+
+
+def rows_that_fit(cell: Cell, dtype: torch.dtype, steps: int = 1) -> int:
+    """Rows of so many steps' documents in a micro-batch, as the trainer itself chooses."""
+    return choose_execution(
+        "bfloat16" if dtype == torch.bfloat16 else "float32", None, rows=cell.rows, tokens_per_row=cell.tokens * steps,
+        activation_bytes_per_token=activation_bytes_per_token(cell.shape.config()),
+    ).rows_per_micro_batch  # fmt: skip
 
 
 class Contestant(Protocol):

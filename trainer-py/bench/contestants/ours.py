@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
-from bench.contestants import BETAS, EPSILON, LEARNING_RATE, Setting
+from bench.contestants import BETAS, EPSILON, LEARNING_RATE, Setting, rows_that_fit
+from bench.contestants.best_batch import best_multiple
 from bench.shapes import adapter
+from bench.workload import Workload
 from bora_trainer.data.batches import pack
 from bora_trainer.device_batch import sent
 from bora_trainer.engine import Engine
@@ -72,6 +76,24 @@ class Ours:
             else:
                 weights_N = sent(torch.tensor(mine), torch.device(self._device))
                 self.engine.accumulate(rows_GP, gradient_GP, pack(part), rows, weights_N)
+
+
+class OursBestBatch(Ours):
+    """With the liberty of `peft-best-batch`: the documents of 1, 2, 4 or 8 steps in one, whichever is fastest."""
+
+    name = "ours, best batch"
+
+    def __init__(self, setting: Setting) -> None:
+        best = best_multiple(lambda multiple: Ours(_longer(setting, multiple)).step, setting.device)
+        super().__init__(_longer(setting, best))
+        self.share = float(best)
+        self.note = f"{self.note}, {best} steps at once"
+
+
+def _longer(setting: Setting, steps: int) -> Setting:
+    """Rows of several steps' documents, in the micro-batches that the trainer would choose for these."""
+    rows = rows_that_fit(setting.workload.cell, setting.dtype, steps)
+    return replace(setting, workload=Workload.of(setting.workload.cell, steps), rows_per_micro_batch=rows)
 
 
 class OursCompiled(Ours):

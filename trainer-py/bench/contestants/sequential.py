@@ -5,20 +5,18 @@ Shapes: D tasks, N documents, L tokens.
 
 from __future__ import annotations
 
-import time
+from functools import partial
 
-import torch
 from peft import PeftModel, get_peft_model
 from torch import Tensor, nn
 
 from bench.contestants import Setting
+from bench.contestants.best_batch import best_multiple
 from bench.contestants.parameters import ParameterRows, choose_attention, fused_adamw, mean_loss
 from bench.contestants.published import lora_config, peft_parameters
 from bench.shapes import adapter
 from bench.workload import Workload
 from bora_trainer.adapters.lora import Lora
-
-MULTIPLES = (1, 2, 4, 8)
 
 
 class PeftSequential:
@@ -84,19 +82,6 @@ class PeftBestBatch(PeftSequential):
     name = "peft-best-batch"
 
     def __init__(self, setting: Setting) -> None:
-        rates = {multiple: _tokens_per_second(setting, multiple) for multiple in MULTIPLES}
-        best = max(rates, key=rates.__getitem__)
+        best = best_multiple(lambda multiple: partial(PeftSequential(setting, multiple).step_of, 0), setting.device)
         super().__init__(setting, best)
         self.note = f"{self.note}, {best} steps at once"
-
-
-def _tokens_per_second(setting: Setting, multiple: int) -> float:
-    one = PeftSequential(setting, multiple)
-    seconds = []
-    for _ in range(3):  # the first is the warm-up, which never wins
-        began = time.perf_counter()
-        one.step_of(0)
-        if setting.device != "cpu":
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - began)
-    return multiple * setting.workload.cell.tokens / min(seconds)
