@@ -1,10 +1,11 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { BoraError, parseExperiment, parseWith, type ExperimentSpec } from "@bora/contracts";
+import { BoraError, parseExperiment, type ExperimentSpec } from "@bora/contracts";
 import type { Lab, LabWork } from "@bora/sdk";
 import { controllerApi, SweepCommand } from "@bora/sdk/controller";
 import type { FastifyInstance, FastifyReply } from "fastify";
 import { addGenerateRoute } from "./generate-route.js";
 import { addLabRoutes } from "./lab-routes.js";
+import { parsedRequest } from "./parsed-request.js";
 import { sweepStream } from "./sweep-stream.js";
 
 type Reading = "plan" | "status" | "follow" | "results" | "documents" | "generate" | "export";
@@ -79,9 +80,8 @@ export function addControllerRoutes(
     return reply.type("text/event-stream").header("cache-control", "no-store").send(stream);
   });
   app.post<SweepParams>(route(commands), async (request, reply) => {
-    const command = parseWith(SweepCommand, request.body);
-    if (!command.success) throw new BoraError("usage", command.error.message, { hint: "see docs/protocol.md" });
-    await lab.send(request.params.sweepId, command.data);
+    const command = parsedRequest(SweepCommand, request.body, { hint: "see docs/protocol.md" });
+    await lab.send(request.params.sweepId, command);
     return json(reply, {});
   });
   app.get<SweepParams>(route(results), async (request, reply) =>

@@ -1,9 +1,9 @@
 import { Readable } from "node:stream";
-import { BoraError, parseWith } from "@bora/contracts";
 import type { GeneratedPiece, Lab } from "@bora/sdk";
 import { controllerApi, GenerateRequest } from "@bora/sdk/controller";
 import type { FastifyInstance } from "fastify";
 import { refusalOf } from "./http-errors.js";
+import { parsedRequest } from "./parsed-request.js";
 
 const line = (value: unknown): string => `${JSON.stringify(value)}\n`;
 
@@ -21,11 +21,10 @@ async function* linesOf(pieces: AsyncIterator<GeneratedPiece>, first: IteratorRe
 /** POST generate: JSON lines, a piece each. The texts end with their reader. */
 export function addGenerateRoute(app: FastifyInstance, lab: Pick<Lab, "generate">): void {
   app.post(controllerApi.controllerPaths.generate, async (request, reply) => {
-    const asked = parseWith(GenerateRequest, request.body);
-    if (!asked.success) throw new BoraError("usage", asked.error.message, { hint: "see docs/generate.md" });
+    const asked = parsedRequest(GenerateRequest, request.body, { hint: "see docs/generate.md" });
     const left = new AbortController();
     reply.raw.once("close", () => left.abort());
-    const pieces = lab.generate(asked.data, { signal: left.signal })[Symbol.asyncIterator]();
+    const pieces = lab.generate(asked, { signal: left.signal })[Symbol.asyncIterator]();
     const first = await pieces.next(); // errors up to here have a status of their own
     return reply
       .type("application/x-ndjson")
