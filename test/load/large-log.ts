@@ -139,7 +139,14 @@ function writeResults(out: string, { sweepId, name, runs }: LargeSweep): void {
     model: { name: inspected.modelName, hash: inspected.modelHash },
     data: { hash: inspected.dataHash, tasks: inspected.tasks },
     trials: runs.flatMap(({ trialIds }) =>
-      trialIds.map((id) => ({ id, ...of, ...nothing, learning: { steps: [], natsPerToken: [] }, taskBestSteps: [] })),
+      trialIds.map((id) => ({
+        id,
+        ...of,
+        ...nothing,
+        learning: { steps: [], natsPerToken: [] },
+        taskBestSteps: [],
+        oneStepCost: null,
+      })),
     ),
   };
   mkdirSync(join(out, sweepId), { recursive: true });

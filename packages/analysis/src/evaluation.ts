@@ -30,7 +30,7 @@ export function summariseEvaluation(facts: EvaluationFacts): SweepResults {
     },
     base: null,
     trials: facts.trials.map((trial) => ({
-      ...{ learning: { steps: [], natsPerToken: [] }, taskBestSteps: [], distances: null },
+      ...{ learning: { steps: [], natsPerToken: [] }, taskBestSteps: [], oneStepCost: null, distances: null },
       ...trial,
       validation: null,
       test: trial.state === "done" ? splitResult(testOf(trial.id), tasks) : null,

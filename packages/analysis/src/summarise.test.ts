@@ -154,6 +154,27 @@ describe("summarise", () => {
     );
     expect(low.warnings.at(-1)).toMatch(/add smaller ones, or 0/);
   });
+
+  it("warns where one step for all tasks may be a good part of the gain over tau = 0", () => {
+    const warnings = (alone: number | null, tied: number | null, nats = 3.2) =>
+      summarise(
+        facts([
+          [trial(0, { oneStepCost: alone }), nats, nats],
+          [trial(0, { oneStepCost: alone, seed: 1 }), nats, nats],
+          [trial(100, { oneStepCost: tied }), 3, 3],
+          [trial(100, { oneStepCost: tied, seed: 1 }), 3, 3],
+          [trial(Infinity), 3.1, 3.1],
+          [trial(Infinity, { seed: 1 }), 3.1, 3.1],
+        ]),
+      ).warnings.slice(1);
+    expect(warnings(0.05, 0.02)).toEqual([
+      expect.stringMatching(/^all tasks .* up to 0\.030 of the 0\.200 nats per token between tau = 0 and 100 /),
+    ]);
+    expect(warnings(0.05, 0.04)).toEqual([]); // a twentieth of the gain
+    expect(warnings(0.02, 0.05)).toEqual([]); // to the gain's disadvantage
+    expect(warnings(null, 0.02)).toEqual([]);
+    expect(warnings(0.05, 0, 2.9)).toEqual([]); // tau = 0 is best
+  });
 });
 
 describe("the tables", () => {
@@ -194,7 +215,7 @@ describe("the tables", () => {
         [trial(Infinity, { seed: 1 }), 3.4, 3.4],
       ]),
     );
-    const none = { learning: { steps: [], natsPerToken: [] }, taskBestSteps: [], distances: null };
+    const none = { learning: { steps: [], natsPerToken: [] }, taskBestSteps: [], oneStepCost: null, distances: null };
     const rows = compareTaus({
       ...results,
       trials: [

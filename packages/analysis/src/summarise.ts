@@ -11,7 +11,7 @@ export type TrialFacts = Pick<
   TrialResult,
   "id" | "tau" | "seed" | "state" | "steps" | "bestStep" | "ended" | "failure" | "float32Check"
 > &
-  Partial<Pick<TrialResult, "learning" | "taskBestSteps" | "distances">>;
+  Partial<Pick<TrialResult, "learning" | "taskBestSteps" | "oneStepCost" | "distances">>;
 
 /** Everything that results.json is made of. */
 export interface SweepFacts {
@@ -39,7 +39,7 @@ function groupByTrial(documents: readonly DocumentRow[]): (trial: string) => rea
 function trialResult(facts: TrialFacts, rows: readonly DocumentRow[], tasks: readonly string[]): TrialResult {
   const scored = facts.state === "done" || facts.state === "stopped" ? bothSplits(rows, "task", tasks) : null;
   return {
-    ...{ learning: { steps: [], natsPerToken: [] }, taskBestSteps: [], distances: null },
+    ...{ learning: { steps: [], natsPerToken: [] }, taskBestSteps: [], oneStepCost: null, distances: null },
     ...facts,
     validation: scored?.validation ?? null,
     test: scored?.test ?? null,

@@ -82,6 +82,34 @@ function loneDocuments({ tasks }: SweepResults["data"]): string[] {
   ];
 }
 
+const ONE_STEP_SHARE = 0.1; // of the gain over tau = 0, from which a reader should know
+
+const meanOf = (trials: readonly TrialResult[], value: (trial: TrialResult) => number | null | undefined): number => {
+  const known = trials.map(value).filter((own) => own !== null && own !== undefined);
+  return known.reduce((sum, own) => sum + own, 0) / known.length;
+};
+
+/**
+ * All tasks of a trial are kept at one step. Tasks that share nothing differ most in when they are best, so this weighs
+ * on tau = 0 more than on a tau that ties them, and flatters the gain of sharing.
+ */
+function oneStepForAll(trials: readonly TrialResult[], best: SweepResults["best"]): string[] {
+  if (best === null || best.tau === 0) return [];
+  const done = trials.filter(({ state }) => state === "done");
+  const [alone, shared] = [0, best.tau].map((tau) => {
+    const own = done.filter((trial) => trial.tau === tau);
+    const nats = meanOf(own, ({ validation }) => validation && Math.log(validation.macroPerplexity));
+    return { nats, cost: meanOf(own, ({ oneStepCost }) => oneStepCost) };
+  }) as [{ nats: number; cost: number }, { nats: number; cost: number }];
+  const [gain, due] = [alone.nats - shared.nats, alone.cost - shared.cost];
+  if (!(gain > 0 && due > ONE_STEP_SHARE * gain)) return []; // NaN where something is not known
+  return [
+    `all tasks of a trial are kept at one step, which suits tau = 0 least: were each kept at its own best, up to ` +
+      `${due.toFixed(3)} of the ${gain.toFixed(3)} nats per token between tau = 0 and ${formatTau(best.tau)} (validation) would be ` +
+      "gone; to see, train tau = 0 alone with train.bestStep task, and bora compare",
+  ];
+}
+
 /** What a reader of the numbers must know before trusting them. */
 export function resultWarnings(
   results: Pick<SweepResults, "trials" | "best" | "base" | "data">,
@@ -94,6 +122,7 @@ export function resultWarnings(
     ...stepLimit(trials),
     ...worseThanBase(trials, base),
     ...edge(trials, best),
+    ...oneStepForAll(trials, best),
     ...oneSeed(trials, best),
     ...unequalSeeds(trials),
     ...loneDocuments(data),

@@ -58,6 +58,13 @@ export const TrialResult = z.object({
     .describe(
       "the step of each task's own lowest validation nats, in the order of data.tasks; the adapters are those of bestStep",
     ),
+  oneStepCost: z
+    .number()
+    .nullable()
+    .default(null)
+    .describe(
+      "macro validation nats per token at bestStep, less the mean of each task's own lowest; null where nothing is known of it, or each task kept its own step",
+    ),
   distances: TrialDistances.nullable().default(null).describe("null where the trainer did not measure them"),
 });
 export type TrialResult = z.output<typeof TrialResult>;

@@ -26,7 +26,7 @@ const trial = (tau: number, natsPerToken: number): TrialResult => ({
     ended: "validation",
     failure: null,
     float32Check: null,
-    ...{ learning: { steps: [], natsPerToken: [] }, taskBestSteps: [], distances: null },
+    ...{ learning: { steps: [], natsPerToken: [] }, taskBestSteps: [], oneStepCost: null, distances: null },
   },
   ...{ ...both(natsPerToken), priorMean: both(natsPerToken) },
 });

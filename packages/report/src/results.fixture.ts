@@ -48,6 +48,7 @@ const trialOf = (tau: number): TrialFacts => ({
   failure: null,
   float32Check: null,
   learning: learning(tau),
+  oneStepCost: tau === 0 ? 0.04 : 0.01,
   taskBestSteps: speakers.map(({ documents: n }) => (tau === 0 ? 10 + n : 400 - n)),
   distances: {
     factors: speakers.map((_, task) => distanceOf(tau, task)),

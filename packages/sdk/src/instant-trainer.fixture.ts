@@ -145,7 +145,7 @@ export class InstantTrainers {
       const scored = { scored: wire.Scored.TASK, split: wire.Split.VALIDATION, complete: true, best: true, seconds: 1 };
       emit({ $case: "evaluated", evaluated: { ...scored, step: 5, tasks } }, trialId);
       const manifest = this.manifest(`trials/${trialId}`, ["task", "prior-mean"], tau === 1 ? 2 : 3, spec);
-      const ending = { steps: 10, bestStep: 5, ended: wire.Ended.VALIDATION, validationNatsPerToken: 2 };
+      const ending = { steps: 10, bestStep: 5, ended: wire.Ended.VALIDATION, validationNatsPerToken: 2.25 };
       const float32Check = spec.float32Check && this.script.bfloat16 === true ? checkOf(tau) : undefined;
       emit({ $case: "trialDone", trialDone: { ...ending, manifest, float32Check } }, trialId);
     }

@@ -120,8 +120,16 @@ describe("a report", () => {
       expect(trial).toMatchObject({
         learning: { steps: [5], natsPerToken: [2.05] },
         taskBestSteps: [5, 5],
+        oneStepCost: expect.closeTo(0.2) as number,
         distances: { factors: [0.25, 0.5], changes: [0.1, 0.2], priorMean: 2 },
       });
+  });
+
+  test("says nothing of one step for all tasks where each kept its own", async () => {
+    const spec = experiment([0]);
+    const sweepId = await trained({ ...spec, train: { ...spec.train, bestStep: "task" } });
+    const { results } = await reportSweep({ dir: runs(), sweepId }, join(dir, "to"));
+    expect(results.trials).toMatchObject([{ taskBestSteps: [5, 5], oneStepCost: null }]);
   });
 
   test("of one that is half way has what is there, marked as unfinished", async () => {

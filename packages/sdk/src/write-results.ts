@@ -28,28 +28,45 @@ export interface SweepNumbers extends Evidence {
   results: SweepResults;
 }
 
+type Progress = Pick<TrialResult, "learning" | "taskBestSteps" | "oneStepCost">;
+
+/** What one step for all tasks costs on validation; of a trial that is done. */
+function oneStepCost({ outcome, taskBest }: TrialRecord): number | null {
+  const lowest = taskBest.map(({ nllPerToken }) => nllPerToken).filter((nats) => Number.isFinite(nats));
+  if (outcome === null || lowest.length === 0) return null;
+  return Math.max(0, outcome.nllPerToken - lowest.reduce((sum, nats) => sum + nats, 0) / lowest.length);
+}
+
 /** How a trial learnt; one that another sweep trained, as that sweep's results tell it. */
-async function progressOf(
-  trial: TrialRecord,
-  folder: string,
-): Promise<Pick<TrialResult, "learning" | "taskBestSteps">> {
+async function progressOf(trial: TrialRecord, folder: string, ownSteps: boolean): Promise<Progress> {
   const { steps, natsPerToken } = trial.validation;
   if (trial.adoptedFrom === null || steps.length > 0)
     return {
       learning: { steps: [...steps], natsPerToken: [...natsPerToken] },
       taskBestSteps: trial.taskBest.map(({ step }) => step),
+      oneStepCost: ownSteps ? null : oneStepCost(trial),
     };
   const theirs = await usableResults(sweepFolder(dirname(folder), trial.adoptedFrom));
-  const { learning, taskBestSteps } = theirs?.trials.find(({ id }) => id === trial.id) ?? {};
-  return { learning: learning ?? { steps: [], natsPerToken: [] }, taskBestSteps: taskBestSteps ?? [] };
+  const found = theirs?.trials.find(({ id }) => id === trial.id);
+  return {
+    learning: found?.learning ?? { steps: [], natsPerToken: [] },
+    taskBestSteps: found?.taskBestSteps ?? [],
+    oneStepCost: found?.oneStepCost ?? null,
+  };
 }
 
-async function trialFacts(trial: TrialRecord, folder: string, tasks: readonly string[]): Promise<TrialFacts> {
+/** `ownSteps`: each task kept its own best step. */
+async function trialFacts(
+  trial: TrialRecord,
+  folder: string,
+  tasks: readonly string[],
+  ownSteps: boolean,
+): Promise<TrialFacts> {
   const { id, tau, seed, state, outcome, failure } = trial;
   const { steps = null, bestStep = null, ended = null, float32Check = null } = outcome ?? {};
   return {
     ...{ id, tau, seed, state: state.at, steps, bestStep, ended, failure, float32Check },
-    ...(await progressOf(trial, folder)),
+    ...(await progressOf(trial, folder, ownSteps)),
     distances: state.at === "done" ? distancesOf(await readDistances(folder, id), tasks) : null,
   };
 }
@@ -90,10 +107,11 @@ export async function resultsOf(state: SweepState, folder: string): Promise<Swee
   const dtypes = runs.flatMap(({ runId, execution }) =>
     execution !== null && counted.has(runId) ? [dtypeWord(execution)] : [],
   );
-  const { float32Check, adapters } = parseExperiment(experiment).evaluate;
+  const { evaluate, train } = parseExperiment(experiment);
+  const { float32Check, adapters } = evaluate;
   const facts = { sweepId, experiment, inspected, versions, execution: executionOf(runs), dtypes, float32Check };
   const tasks = inspected.tasks.map(({ name }) => name);
-  const told = await Promise.all(trials.map((trial) => trialFacts(trial, folder, tasks)));
+  const told = await Promise.all(trials.map((trial) => trialFacts(trial, folder, tasks, train.bestStep === "task")));
   const all = { ...facts, trials: told, documents };
   if (adapters !== undefined) return { results: summariseEvaluation(all), documents, gram: null };
   const results = summarise(all);

@@ -21,7 +21,7 @@ export function resultsSoFar(index: SweepIndex): SweepResults | null {
       ...{ validation: own?.validation ?? null, test: own?.test ?? null },
       priorMean: own === null ? null : complete(index.priorMean.get(trial.id)),
       ...{ failure: null, float32Check: null },
-      ...{ learning: { steps: [], natsPerToken: [] }, taskBestSteps: [], distances: null },
+      ...{ learning: { steps: [], natsPerToken: [] }, taskBestSteps: [], oneStepCost: null, distances: null },
     };
   });
   trials.sort(byTau);
