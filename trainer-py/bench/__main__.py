@@ -71,7 +71,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--only", default="", metavar="NAME", help="cells whose name has this in it; * is anything")
     parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), default="auto", help="of the frozen base")
     parser.add_argument("--rivals", type=_most_tokens, default="all", metavar="all|none|TOKENS",
-                        help="in cells of at most so many tokens a step; in others ours and the floor")  # fmt: skip
+                        help="all cells (default), none, or those of at most so many tokens a step; "
+                             "the others have ours and the floor alone")  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="written after every cell")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="the table as markdown")
     parser.add_argument("--resume", action="store_true", help="go on with the --json file of an earlier run")
@@ -140,18 +141,18 @@ def _gate(dtype: torch.dtype, device: str) -> list[dict[str, object]]:
 
 
 def _measure(cells: Sequence[Cell], results: Results, options: argparse.Namespace, device: str) -> None:
-    done = results.done()
     for rule in dict.fromkeys(rule_of(cell, options.quick, device) for cell in cells):
         print(f"\nsteps: {rule}", flush=True)
     for cell in cells:
-        if cell.name in done:
+        rivals = cell.tokens_per_step <= options.rivals
+        if results.has(cell.name, rivals=rivals):
             continue
         began = time.monotonic()
         found = run_cell(
             cell, results.header["dtype"], device, rule_of(cell, options.quick, device),
-            rivals=cell.tokens_per_step <= options.rivals,
+            rivals=rivals,
         )  # fmt: skip
-        results.cells.append(found)
+        results.put(found)
         print(table.line(found), f" [{time.monotonic() - began:.0f} s]", flush=True)
         if options.json:
             results.write(options.json)

@@ -1,7 +1,7 @@
 """The figure of a run: tokens a second of every contestant as a share of the floor, by the number of tasks. As SVG.
 
 Per shape a panel; per contestant a line through the medians over its cells, and a bar from the least to the most. Where
-rivals were measured in some cells alone, these are drawn: medians are of the same cells.
+some cells of a shape have rivals, these alone are drawn: medians are of the same cells.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _TICKS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 def svg(cells: Sequence[dict[str, Any]]) -> str:
-    every = measured(cells)
-    done = [cell for cell in every if has_rivals(cell)] or every
+    done = measured(cells)
+    named = ["ours", *(RIVALS if any(map(has_rivals, done)) else ())]
     shapes = list(dict.fromkeys(cell["shape"] for cell in done))
     width = _LEFT + _PANEL * len(shapes) + 150
     parts = [
@@ -33,8 +33,9 @@ def svg(cells: Sequence[dict[str, Any]]) -> str:
         f'<rect width="{width}" height="{_HEIGHT}" fill="#fff"/>',
     ]
     for place, shape in enumerate(shapes):
-        parts += _panel(shape, [cell for cell in done if cell["shape"] == shape], _LEFT + place * _PANEL)
-    for place, name in enumerate(_COLOURS):
+        own = [cell for cell in done if cell["shape"] == shape]
+        parts += _panel(shape, [cell for cell in own if has_rivals(cell)] or own, _LEFT + place * _PANEL)
+    for place, name in enumerate(named):
         y, x = _TOP + 10 + 20 * place, _LEFT + _PANEL * len(shapes)
         parts.append(f'<line x1="{x}" x2="{x + 20}" y1="{y}" y2="{y}" stroke="{_COLOURS[name]}" stroke-width="3"/>')
         parts.append(text(x + 26, y + 4, name, "start"))

@@ -54,8 +54,17 @@ class Results:
         self.header["date"] = earlier.header["date"]
         self.cells = earlier.cells
 
-    def done(self) -> set[str]:
-        return {cell["name"] for cell in self.cells}
+    def has(self, name: str, *, rivals: bool = False) -> bool:
+        """Whether a cell need not be measured; `rivals`: with them."""
+        return any(cell["name"] == name and (not rivals or cell["skipped"] or has_rivals(cell)) for cell in self.cells)
+
+    def put(self, cell: dict[str, Any]) -> None:
+        """In the place of what was found without rivals, or as the last."""
+        names = [other["name"] for other in self.cells]
+        if cell["name"] in names:
+            self.cells[names.index(cell["name"])] = cell
+        else:
+            self.cells.append(cell)
 
 
 def measured(cells: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

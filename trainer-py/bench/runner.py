@@ -61,7 +61,8 @@ def run_cell(cell: Cell, dtype: Dtype, device: str, rule: Rule, *, rivals: bool 
 def setting_of(cell: Cell, dtype: Dtype, device: str) -> Setting:
     """With the micro-batches that the trainer itself would choose."""
     chosen, _ = choose_dtype(dtype, device)
-    return Setting(Workload.of(cell), torch_dtype(chosen), rows_that_fit(cell, torch_dtype(chosen)), device)
+    exact = torch_dtype(chosen)
+    return Setting(Workload.of(cell), exact, rows_that_fit(cell, exact, device), device)
 
 
 def _contestant(one: Contestant, timing: Timing, cell: Cell, seconds_per_token: float) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def test_a_rival_that_chose_its_batch_is_told_with_ours_at_its_own() -> None:
     lost = made_up(peft_best_batch=1.5)
     assert table.marks(lost) == "slower than peft-best-batch"
     lost["contestants"]["ours, best batch"] = {"seconds": {"median": 1.2}, "tokens_per_second": 533, "mfu": 0.5}
-    assert table.marks(lost) == "slower than peft-best-batch (ours at its own best: 1.25)"
+    assert table.marks(lost) == "slower than peft-best-batch (at its own best batch ours is 1.25 times as fast)"
 
 
 def test_the_best_batch_is_the_one_with_most_steps_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,6 +95,8 @@ def test_the_best_batch_is_the_one_with_most_steps_a_second(monkeypatch: pytest.
     costs = {1: 1.0, 2: 1.5, 4: 2.5, 8: 6.0}  # steps a second: 1, 1.33, 1.6, 1.33
     assert best_batch.best_multiple(lambda m: Clocked(f"{m}", costs[m], 1.0, clock, order).step, "cpu") == 4
     assert order == [name for name in ("1", "2", "4", "8") for _ in range(3)]
+    assert best_batch.best_multiple(lambda m: Clocked(f"{m}", costs[m], 1.0, clock, order).step, "cpu", most=3) == 2
+    assert best_batch.best_multiple(lambda m: Clocked("", 0.0, 1.0, clock, order).step, "cpu", most=1) == 1
 
 
 def without_rivals(tasks: int) -> dict[str, Any]:
@@ -109,6 +111,9 @@ def test_cells_without_rivals_are_told_apart_and_drawn_without() -> None:
     alone, beside = figure.svg([without_rivals(25)]), figure.svg([made_up(25), without_rivals(100)])
     assert alone.count("<polyline") == 1 and beside.count("<polyline") == 1 + len(RIVALS)
     assert "D = 25<" in alone and "D = 25<" in beside and "D = 100<" not in beside
+    assert "grouped-gemm<" not in alone and "grouped-gemm<" in beside
+    other = without_rivals(100) | {"shape": "hidden-256"}
+    assert "D = 100<" in figure.svg([made_up(25), other])  # a shape of its own is drawn with what it has
 
 
 @pytest.mark.parametrize(
@@ -158,7 +163,19 @@ def test_a_run_goes_on_with_the_file_of_the_same_commit_and_machine(tmp_path: Pa
     assert [file.name for file in (tmp_path / "deep").iterdir()] == ["file.json"]
     again = Results.begin(**HEADER | {"command": "python -m bench --resume"})
     again.resume(tmp_path / "deep" / "file.json")
-    assert again.done() == {"cell D5", "cell D25"} and again.cells == first.cells
+    assert again.has("cell D5", rivals=True) and not again.has("cell D1", rivals=False) and again.cells == first.cells
+
+
+def test_a_cell_without_rivals_is_measured_again_where_they_are_asked_for() -> None:
+    found = run(cells=[without_rivals(5), made_up(25), {"name": "large", "skipped": "too large"}])
+    assert found.has("cell D5", rivals=False) and not found.has("cell D5", rivals=True)
+    assert found.has("large", rivals=True)
+    found.put(made_up(5))
+    assert found.has("cell D5", rivals=True) and [cell["name"] for cell in found.cells] == [
+        "cell D5",
+        "cell D25",
+        "large",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -155,25 +155,44 @@ describe("summarise", () => {
     expect(low.warnings.at(-1)).toMatch(/add smaller ones, or 0/);
   });
 
-  it("warns where one step for all tasks may be a good part of the gain over tau = 0", () => {
+  it("warns where one step for all tasks is a good part of the gain over tau = 0", () => {
+    const learnt = (tau: number, seed: number, nats: number, oneStepCost: number | null) =>
+      trial(tau, { seed, oneStepCost, learning: { steps: [5, 10], natsPerToken: [nats, nats + 1] } });
     const warnings = (alone: number | null, tied: number | null, nats = 3.2) =>
       summarise(
         facts([
-          [trial(0, { oneStepCost: alone }), nats, nats],
-          [trial(0, { oneStepCost: alone, seed: 1 }), nats, nats],
-          [trial(100, { oneStepCost: tied }), 3, 3],
-          [trial(100, { oneStepCost: tied, seed: 1 }), 3, 3],
-          [trial(Infinity), 3.1, 3.1],
-          [trial(Infinity, { seed: 1 }), 3.1, 3.1],
+          [learnt(0, 0, nats, alone), 3.2, 3.2],
+          [learnt(0, 1, nats, alone), 3.2, 3.2],
+          [learnt(0, 2, 9, null), 3.2, 3.2], // a seed of which nothing is known says nothing
+          [learnt(100, 0, 3, tied), 3, 3],
+          [learnt(100, 1, 3, tied), 3, 3],
+          [learnt(100, 2, 3, tied), 3, 3],
+          [learnt(Infinity, 0, 3.1, 0), 3.1, 3.1],
+          [learnt(Infinity, 1, 3.1, 0), 3.1, 3.1],
+          [learnt(Infinity, 2, 3.1, 0), 3.1, 3.1],
         ]),
       ).warnings.slice(1);
-    expect(warnings(0.05, 0.02)).toEqual([
-      expect.stringMatching(/^all tasks .* up to 0\.030 of the 0\.200 nats per token between tau = 0 and 100 /),
-    ]);
+    const words = (own: string) => [
+      expect.stringMatching(
+        new RegExp(`^all tasks .* tau = 100 is 0\\.200 nats per token lower than tau = 0, and would be ${own} were`),
+      ) as string,
+    ];
+    expect(warnings(0.05, 0.02)).toEqual(words("0\\.170 lower"));
+    expect(warnings(0.25, 0.02)).toEqual(words("0\\.030 higher"));
     expect(warnings(0.05, 0.04)).toEqual([]); // a twentieth of the gain
     expect(warnings(0.02, 0.05)).toEqual([]); // to the gain's disadvantage
     expect(warnings(null, 0.02)).toEqual([]);
-    expect(warnings(0.05, 0, 2.9)).toEqual([]); // tau = 0 is best
+    expect(warnings(0.05, 0, 2.9)).toEqual([]); // there is no gain
+  });
+
+  it("says nothing of one step for all tasks without tau = 0", () => {
+    const learning = { steps: [5], natsPerToken: [3] };
+    const own = facts([
+      [trial(10, { oneStepCost: 1, learning }), 3.1, 3.1],
+      [trial(100, { oneStepCost: 0, learning }), 3, 3],
+      [trial(Infinity, { oneStepCost: 0, learning }), 3.1, 3.1],
+    ]);
+    expect(summarise(own).warnings.filter((warning) => warning.startsWith("all tasks"))).toEqual([]);
   });
 });
 

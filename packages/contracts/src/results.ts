@@ -63,7 +63,7 @@ export const TrialResult = z.object({
     .nullable()
     .default(null)
     .describe(
-      "macro validation nats per token at bestStep, less the mean of each task's own lowest; null where nothing is known of it, or each task kept its own step",
+      "on the validation documents read while training: macro nats per token at bestStep, less the mean of each task's own lowest; null where nothing is known of it, or each task kept its own step",
     ),
   distances: TrialDistances.nullable().default(null).describe("null where the trainer did not measure them"),
 });

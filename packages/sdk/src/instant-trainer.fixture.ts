@@ -141,11 +141,18 @@ export class InstantTrainers {
         emit({ $case: "trialFailed", trialFailed: { failure, step: 6 } }, trialId);
         continue;
       }
-      const tasks = [0, 1].map((task) => ({ task, nats: 20 + task, tokens: 10n }));
-      const scored = { scored: wire.Scored.TASK, split: wire.Split.VALIDATION, complete: true, best: true, seconds: 1 };
-      emit({ $case: "evaluated", evaluated: { ...scored, step: 5, tasks } }, trialId);
+      const scored = { scored: wire.Scored.TASK, split: wire.Split.VALIDATION, seconds: 1 };
+      const nats = (...each: number[]) => each.map((value, task) => ({ task, nats: value, tokens: 10n }));
+      for (const [step, tasks, best] of [
+        [5, nats(20, 21), true],
+        [10, nats(23, 20), false],
+      ] as const)
+        // prettier-ignore
+        emit({ $case: "evaluated", evaluated: { ...scored, complete: false, step, tasks, best } }, trialId);
+      const whole = { ...scored, complete: true, step: 5, tasks: nats(20, 21), best: true };
+      emit({ $case: "evaluated", evaluated: whole }, trialId);
       const manifest = this.manifest(`trials/${trialId}`, ["task", "prior-mean"], tau === 1 ? 2 : 3, spec);
-      const ending = { steps: 10, bestStep: 5, ended: wire.Ended.VALIDATION, validationNatsPerToken: 2.25 };
+      const ending = { steps: 10, bestStep: 5, ended: wire.Ended.VALIDATION, validationNatsPerToken: 2.05 };
       const float32Check = spec.float32Check && this.script.bfloat16 === true ? checkOf(tau) : undefined;
       emit({ $case: "trialDone", trialDone: { ...ending, manifest, float32Check } }, trialId);
     }

@@ -118,9 +118,9 @@ describe("a report", () => {
     expect(results.trials).toHaveLength(3);
     for (const trial of results.trials)
       expect(trial).toMatchObject({
-        learning: { steps: [5], natsPerToken: [2.05] },
-        taskBestSteps: [5, 5],
-        oneStepCost: expect.closeTo(0.2) as number,
+        learning: { steps: [5, 10], natsPerToken: [2.05, 2.15] },
+        taskBestSteps: [5, 10],
+        oneStepCost: expect.closeTo(0.05) as number,
         distances: { factors: [0.25, 0.5], changes: [0.1, 0.2], priorMean: 2 },
       });
   });
@@ -129,7 +129,7 @@ describe("a report", () => {
     const spec = experiment([0]);
     const sweepId = await trained({ ...spec, train: { ...spec.train, bestStep: "task" } });
     const { results } = await reportSweep({ dir: runs(), sweepId }, join(dir, "to"));
-    expect(results.trials).toMatchObject([{ taskBestSteps: [5, 5], oneStepCost: null }]);
+    expect(results.trials).toMatchObject([{ taskBestSteps: [5, 10], oneStepCost: null }]);
   });
 
   test("of one that is half way has what is there, marked as unfinished", async () => {

@@ -30,10 +30,10 @@ export interface SweepNumbers extends Evidence {
 
 type Progress = Pick<TrialResult, "learning" | "taskBestSteps" | "oneStepCost">;
 
-/** What one step for all tasks costs on validation; of a trial that is done. */
+/** What one step for all tasks costs on the documents read while training; of a trial that is done. */
 function oneStepCost({ outcome, taskBest }: TrialRecord): number | null {
-  const lowest = taskBest.map(({ nllPerToken }) => nllPerToken).filter((nats) => Number.isFinite(nats));
-  if (outcome === null || lowest.length === 0) return null;
+  const lowest = taskBest.map(({ nllPerToken }) => nllPerToken).filter((nats) => Number.isFinite(nats)); // no tokens, no nats
+  if (outcome === null || outcome.bestStep === 0 || lowest.length === 0) return null; // 0: no step was read
   return Math.max(0, outcome.nllPerToken - lowest.reduce((sum, nats) => sum + nats, 0) / lowest.length);
 }
 

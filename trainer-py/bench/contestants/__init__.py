@@ -15,7 +15,7 @@ from torch import Tensor
 
 from bench.cells import Cell
 from bench.workload import Workload
-from bora_trainer.device import choose_execution
+from bora_trainer.device import micro_batch_tokens
 from bora_trainer.models import activation_bytes_per_token
 
 LEARNING_RATE = 1e-3
@@ -41,12 +41,11 @@ class Setting:
         return tau * self.workload.loss_scale
 
 
-def rows_that_fit(cell: Cell, dtype: torch.dtype, steps: int = 1) -> int:
+def rows_that_fit(cell: Cell, dtype: torch.dtype, device: str, steps: int = 1) -> int:
     """Rows of so many steps' documents in a micro-batch, as the trainer itself chooses."""
-    return choose_execution(
-        "bfloat16" if dtype == torch.bfloat16 else "float32", None, rows=cell.rows, tokens_per_row=cell.tokens * steps,
-        activation_bytes_per_token=activation_bytes_per_token(cell.shape.config()),
-    ).rows_per_micro_batch  # fmt: skip
+    words = "bfloat16" if dtype == torch.bfloat16 else "float32"
+    tokens = micro_batch_tokens(device, words, activation_bytes_per_token(cell.shape.config()))
+    return max(1, min(cell.rows, tokens // (cell.tokens * steps)))
 
 
 class Contestant(Protocol):

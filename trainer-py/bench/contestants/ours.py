@@ -19,6 +19,8 @@ from bora_trainer.recorded_gradients import RecordedGradients
 from bora_trainer.recorded_graphs import CudaGraphs, RecordedGraphs
 from bora_trainer.spec import EngineSpec
 
+_MOST_AT_ONCE = 4096  # tokens of a step
+
 
 class Ours:
     name = "ours"
@@ -79,12 +81,16 @@ class Ours:
 
 
 class OursBestBatch(Ours):
-    """With the liberty of `peft-best-batch`: the documents of 1, 2, 4 or 8 steps in one, whichever is fastest."""
+    """With the liberty of `peft-best-batch`: the documents of 1, 2, 4 or 8 steps in one, whichever is fastest.
+
+    Not of more tokens than `_MOST_AT_ONCE`: from there on a longer step gains nothing and takes minutes.
+    """
 
     name = "ours, best batch"
 
     def __init__(self, setting: Setting) -> None:
-        best = best_multiple(lambda multiple: Ours(_longer(setting, multiple)).step, setting.device)
+        most = max(1, _MOST_AT_ONCE // setting.workload.cell.tokens_per_step)
+        best = best_multiple(lambda multiple: Ours(_longer(setting, multiple)).step, setting.device, most)
         super().__init__(_longer(setting, best))
         self.share = float(best)
         self.note = f"{self.note}, {best} steps at once"
@@ -92,7 +98,7 @@ class OursBestBatch(Ours):
 
 def _longer(setting: Setting, steps: int) -> Setting:
     """Rows of several steps' documents, in the micro-batches that the trainer would choose for these."""
-    rows = rows_that_fit(setting.workload.cell, setting.dtype, steps)
+    rows = rows_that_fit(setting.workload.cell, setting.dtype, setting.device, steps)
     return replace(setting, workload=Workload.of(setting.workload.cell, steps), rows_per_micro_batch=rows)
 
 

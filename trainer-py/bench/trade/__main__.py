@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except ResumeRefused as refused:
             return _refuse(str(refused), "measure anew without --resume, or into another --json FILE")
     for request in requests(options, dtype):
-        if request.name in results.done():
+        if results.has(request.name):
             continue
         print(request.name, file=sys.stderr, flush=True)
         found = in_child(request)
