@@ -24,7 +24,6 @@ _TICKS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 def svg(cells: Sequence[dict[str, Any]]) -> str:
     done = measured(cells)
-    named = ["ours", *(RIVALS if any(map(has_rivals, done)) else ())]
     shapes = list(dict.fromkeys(cell["shape"] for cell in done))
     width = _LEFT + _PANEL * len(shapes) + 150
     parts = [
@@ -35,11 +34,16 @@ def svg(cells: Sequence[dict[str, Any]]) -> str:
     for place, shape in enumerate(shapes):
         own = [cell for cell in done if cell["shape"] == shape]
         parts += _panel(shape, [cell for cell in own if has_rivals(cell)] or own, _LEFT + place * _PANEL)
-    for place, name in enumerate(named):
+    for place, name in enumerate(_names(done)):
         y, x = _TOP + 10 + 20 * place, _LEFT + _PANEL * len(shapes)
         parts.append(f'<line x1="{x}" x2="{x + 20}" y1="{y}" y2="{y}" stroke="{_COLOURS[name]}" stroke-width="3"/>')
         parts.append(text(x + 26, y + 4, name, "start"))
     return "\n".join([*parts, "</svg>", ""])
+
+
+def _names(cells: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    """Whom these cells have a line for."""
+    return ("ours", *(RIVALS if any(map(has_rivals, cells)) else ()))
 
 
 def _panel(shape: str, cells: Sequence[dict[str, Any]], left: int) -> list[str]:
@@ -52,7 +56,7 @@ def _panel(shape: str, cells: Sequence[dict[str, Any]], left: int) -> list[str]:
         parts.append(text(left - 6, y + 4, f"{tick:.0%}", "end"))
     centres = {one: left + inner * (place + 0.5) / len(tasks) for place, one in enumerate(tasks)}
     parts += [text(x, _HEIGHT - _BOTTOM + 18, f"D = {one}", "middle") for one, x in centres.items()]
-    for number, name in enumerate(("ours", *(RIVALS if has_rivals(cells[0]) else ()))):
+    for number, name in enumerate(_names(cells)):
         points = []
         for one, centre in centres.items():
             shares = [share_of_floor(cell, name) for cell in cells if cell["tasks"] == one]

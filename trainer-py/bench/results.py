@@ -60,11 +60,9 @@ class Results:
 
     def put(self, cell: dict[str, Any]) -> None:
         """In the place of what was found without rivals, or as the last."""
-        names = [other["name"] for other in self.cells]
-        if cell["name"] in names:
-            self.cells[names.index(cell["name"])] = cell
-        else:
-            self.cells.append(cell)
+        by_name = {one["name"]: one for one in self.cells}
+        by_name[cell["name"]] = cell  # a name keeps its place
+        self.cells = list(by_name.values())
 
 
 def measured(cells: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from bench.shapes import adapter
 from bench.timing import Rule, Timing, measure
 from bench.workload import Workload
 from bora_trainer.adapters.lora import Lora
-from bora_trainer.device import choose_dtype, torch_dtype
+from bora_trainer.device import torch_dtype
 from bora_trainer.spec import Dtype
 
 CONTESTANTS: tuple[Callable[[Setting], Contestant], ...] = (
@@ -59,9 +59,8 @@ def run_cell(cell: Cell, dtype: Dtype, device: str, rule: Rule, *, rivals: bool 
 
 
 def setting_of(cell: Cell, dtype: Dtype, device: str) -> Setting:
-    """With the micro-batches that the trainer itself would choose."""
-    chosen, _ = choose_dtype(dtype, device)
-    exact = torch_dtype(chosen)
+    """With the micro-batches that the trainer itself would choose. `dtype` is no longer "auto"."""
+    exact = torch_dtype(dtype)
     return Setting(Workload.of(cell), exact, rows_that_fit(cell, exact, device), device)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from bench.results import RIVALS, has_rivals, lost_to, measured, seconds, share_of_floor, speed_up
@@ -32,19 +32,16 @@ def line(cell: dict[str, Any]) -> str:
 def marks(cell: dict[str, Any]) -> str:
     """What is not as it should be."""
     lost = lost_to(cell)
-    return "; ".join([*([f"slower than {', '.join(map(_named(cell), lost))}"] if lost else []), *_below_floor(cell)])
+    named = ", ".join(_named(cell, rival) for rival in lost)
+    return "; ".join([*([f"slower than {named}"] if lost else []), *_below_floor(cell)])
 
 
-def _named(cell: dict[str, Any]) -> Callable[[str], str]:
+def _named(cell: dict[str, Any], rival: str) -> str:
     """A rival; with it, for the one that chooses its batch size, how ours stands with the same liberty."""
-
-    def named(rival: str) -> str:
-        if rival != "peft-best-batch" or "ours, best batch" not in cell["contestants"]:
-            return rival
-        times = seconds(cell, rival) / seconds(cell, "ours, best batch")
-        return f"{rival} (at its own best batch ours is {times:.2f} times as fast)"
-
-    return named
+    if rival != "peft-best-batch" or "ours, best batch" not in cell["contestants"]:
+        return rival
+    times = seconds(cell, rival) / seconds(cell, "ours, best batch")
+    return f"{rival} (at its own best batch ours is {times:.2f} times as fast)"
 
 
 def _below_floor(cell: dict[str, Any]) -> list[str]:

@@ -1,11 +1,11 @@
 import type { SweepResults, TrialResult } from "@bora/contracts";
 import { adapterMap } from "./adapter-map.js";
+import { mean } from "./resampling.js";
 import { compare } from "./tau-order.js";
 import type { AdapterPicture, BestSteps, DistanceBySize } from "./figure-data.js";
 import { shrinkage } from "./shrinkage.js";
 import { compareTaus } from "./tau-comparison.js";
 
-const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
 const finite = (value: number | undefined): number | null =>
   value !== undefined && Number.isFinite(value) ? value : null;
 const doneAt = ({ trials }: SweepResults, tau: number): TrialResult[] =>

@@ -1,6 +1,6 @@
 import type { DocumentRow, Inspected, SweepResults } from "@bora/contracts";
 import { splitResult } from "./split-result.js";
-import type { TrialFacts } from "./summarise.js";
+import { nothingLearnt, type TrialFacts } from "./summarise.js";
 
 /** What results.json is made of when adapters were scored and nothing was trained. */
 export interface EvaluationFacts {
@@ -30,7 +30,7 @@ export function summariseEvaluation(facts: EvaluationFacts): SweepResults {
     },
     base: null,
     trials: facts.trials.map((trial) => ({
-      ...{ learning: { steps: [], natsPerToken: [] }, taskBestSteps: [], oneStepCost: null, distances: null },
+      ...nothingLearnt,
       ...trial,
       validation: null,
       test: trial.state === "done" ? splitResult(testOf(trial.id), tasks) : null,

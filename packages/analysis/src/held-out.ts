@@ -99,7 +99,7 @@ export function seedDifferences({ runs }: HeldOut, first: number, second: number
 export const taskRates = ({ tasks, tokens }: Pick<HeldOut, "tasks" | "tokens">, nats: Float64Array): Float64Array =>
   Float64Array.from(tasks, ({ begin, end }) => total(nats, begin, end) / total(tokens, begin, end));
 
-export function total(values: Float64Array, begin = 0, end = values.length): number {
+export function total(values: ArrayLike<number>, begin = 0, end = values.length): number {
   let sum = 0;
   for (let index = begin; index < end; index += 1) sum += values[index] ?? NaN;
   return sum;

@@ -1,4 +1,4 @@
-export { summarise, type TrialFacts } from "./summarise.js";
+export { nothingLearnt, summarise, type TrialFacts } from "./summarise.js";
 export { summariseEvaluation } from "./evaluation.js";
 export { compareModels, type ModelComparison, type NamedModel } from "./model-comparison.js";
 export { splitResult } from "./split-result.js";

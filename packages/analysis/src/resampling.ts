@@ -93,4 +93,4 @@ export function resampleSeeds(bySeed: readonly Float64Array[], options: Resampli
 }
 
 /** Mean. */
-export const mean = (values: Float64Array): number => total(values) / values.length;
+export const mean = (values: ArrayLike<number>): number => total(values) / values.length;

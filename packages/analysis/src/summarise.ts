@@ -6,12 +6,22 @@ import { heldOut } from "./held-out.js";
 import { bothSplits } from "./split-result.js";
 import { dtypeWarnings, resultWarnings } from "./warnings.js";
 
+type Learnt = Pick<TrialResult, "learning" | "taskBestSteps" | "oneStepCost" | "distances">;
+
+/** Of a trial of whose training and adapters nothing is known. */
+export const nothingLearnt: Learnt = {
+  learning: { steps: [], natsPerToken: [] },
+  taskBestSteps: [],
+  oneStepCost: null,
+  distances: null,
+};
+
 /** Where a trial ended, without its numbers. */
 export type TrialFacts = Pick<
   TrialResult,
   "id" | "tau" | "seed" | "state" | "steps" | "bestStep" | "ended" | "failure" | "float32Check"
 > &
-  Partial<Pick<TrialResult, "learning" | "taskBestSteps" | "oneStepCost" | "distances">>;
+  Partial<Learnt>;
 
 /** Everything that results.json is made of. */
 export interface SweepFacts {
@@ -39,7 +49,7 @@ function groupByTrial(documents: readonly DocumentRow[]): (trial: string) => rea
 function trialResult(facts: TrialFacts, rows: readonly DocumentRow[], tasks: readonly string[]): TrialResult {
   const scored = facts.state === "done" || facts.state === "stopped" ? bothSplits(rows, "task", tasks) : null;
   return {
-    ...{ learning: { steps: [], natsPerToken: [] }, taskBestSteps: [], oneStepCost: null, distances: null },
+    ...nothingLearnt,
     ...facts,
     validation: scored?.validation ?? null,
     test: scored?.test ?? null,

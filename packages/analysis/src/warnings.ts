@@ -1,4 +1,5 @@
 import { formatTau, type SweepResults, type TrialResult } from "@bora/contracts";
+import { mean } from "./resampling.js";
 import { compare } from "./tau-order.js";
 
 const named = (trials: readonly TrialResult[]): string => {
@@ -84,8 +85,6 @@ function loneDocuments({ tasks }: SweepResults["data"]): string[] {
 
 const ONE_STEP_SHARE = 0.1; // of the gain over tau = 0, from which a reader should know
 
-const meanOf = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
-
 /** Macro nats on the documents read while training, at the trial's own best step, and what one step for all costs there. */
 function whileTraining({ learning, oneStepCost }: TrialResult): { nats: number; cost: number } | null {
   if (oneStepCost === null || learning.natsPerToken.length === 0) return null;
@@ -105,7 +104,7 @@ function oneStepForAll(trials: readonly TrialResult[], best: SweepResults["best"
     return one === null || other === null ? [] : [{ gain: one.nats - other.nats, due: one.cost - other.cost }];
   });
   if (pairs.length === 0) return [];
-  const [gain, due] = [meanOf(pairs.map((pair) => pair.gain)), meanOf(pairs.map((pair) => pair.due))];
+  const [gain, due] = [mean(pairs.map((pair) => pair.gain)), mean(pairs.map((pair) => pair.due))];
   if (gain <= 0 || due <= ONE_STEP_SHARE * gain) return [];
   const [own, tau] = [gain - due, formatTau(best.tau)];
   return [

@@ -3,6 +3,7 @@ import { dirname, join } from "node:path";
 import {
   documentRows,
   mappedTrial,
+  nothingLearnt,
   summarise,
   summariseEvaluation,
   type Evidence,
@@ -47,12 +48,12 @@ async function progressOf(trial: TrialRecord, folder: string, ownSteps: boolean)
       oneStepCost: ownSteps ? null : oneStepCost(trial),
     };
   const theirs = await usableResults(sweepFolder(dirname(folder), trial.adoptedFrom));
-  const found = theirs?.trials.find(({ id }) => id === trial.id);
-  return {
-    learning: found?.learning ?? { steps: [], natsPerToken: [] },
-    taskBestSteps: found?.taskBestSteps ?? [],
-    oneStepCost: found?.oneStepCost ?? null,
-  };
+  const {
+    learning,
+    taskBestSteps,
+    oneStepCost: cost,
+  } = theirs?.trials.find(({ id }) => id === trial.id) ?? nothingLearnt;
+  return { learning, taskBestSteps, oneStepCost: cost };
 }
 
 /** `ownSteps`: each task kept its own best step. */

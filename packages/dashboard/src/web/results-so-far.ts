@@ -1,4 +1,4 @@
-import { bestTrial } from "@bora/analysis";
+import { bestTrial, nothingLearnt } from "@bora/analysis";
 import type { SweepResults, TrialResult } from "@bora/contracts";
 import { complete, type SweepIndex } from "./sweep-index.js";
 
@@ -21,7 +21,7 @@ export function resultsSoFar(index: SweepIndex): SweepResults | null {
       ...{ validation: own?.validation ?? null, test: own?.test ?? null },
       priorMean: own === null ? null : complete(index.priorMean.get(trial.id)),
       ...{ failure: null, float32Check: null },
-      ...{ learning: { steps: [], natsPerToken: [] }, taskBestSteps: [], oneStepCost: null, distances: null },
+      ...nothingLearnt,
     };
   });
   trials.sort(byTau);
