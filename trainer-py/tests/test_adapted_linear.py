@@ -9,6 +9,7 @@ import torch
 from tiny_models import FAMILIES, TARGETS, adapter, documents, loaded, random_rows, tiny_model
 from torch import Tensor, nn
 
+from bora_trainer.adapters import compiled_change
 from bora_trainer.adapters.adapted_linear import AdaptedLinear, RowsInHand, SharedInput
 from bora_trainer.adapters.attached import _beside, _runs, _siblings
 from bora_trainer.adapters.layout import Layout
@@ -47,8 +48,24 @@ def test_together_they_give_the_gradients_of_torchs_own_operations(family: str, 
     assert expected.any(dim=1).all()
 
 
+@pytest.mark.parametrize("targets", [TARGETS, ALL_LINEAR], ids=["some", "all linear"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_compiled_passes_give_the_gradients_of_torchs_own_operations(family: str, targets: dict[str, tuple[str, ...]]):
+    """In float32, which they know."""
+    spec = dataclasses.replace(adapter(family), targets=targets[family])
+    nats, found, _ = gradients(family, spec, torch.float32, plain=False)
+    expected_nats, expected, _ = gradients(family, spec, torch.float64, plain=True)
+    torch.testing.assert_close(nats, expected_nats, rtol=1e-4, atol=0)
+    assert ((found - expected).norm(dim=1) / expected.norm(dim=1)).max() < 1e-4
+
+
+@pytest.mark.parametrize("compiled", [True, False])
 @pytest.mark.parametrize("family", ["llama-tied", "gpt2"])
-def test_a_base_in_bfloat16_gives_float32_gradients_that_differ_by_its_rounding(family: str):
+def test_a_base_in_bfloat16_gives_float32_gradients_that_differ_by_its_rounding(
+    family: str, compiled: bool, monkeypatch: pytest.MonkeyPatch
+):
+    if not compiled:
+        monkeypatch.setattr(compiled_change, "takes", lambda *_: False)
     nats, found, _ = gradients(family, adapter(family), torch.bfloat16, plain=False)
     expected_nats, expected, _ = gradients(family, adapter(family), torch.bfloat16, plain=True)
     assert found.dtype == torch.float32 and found.isfinite().all()

@@ -149,7 +149,13 @@ def number_at(address, place):
 @compiled
 def tensor_at(address, place, shape, dtype):
     """The tensor whose address is number `place`."""
-    return carray(_pointer(number_at(address, place)), shape, dtype)  # pyright: ignore[reportCallIssue]
+    return tensor_of(number_at(address, place), shape, dtype)
+
+
+@compiled
+def tensor_of(address, shape, dtype):
+    """The tensor at an address."""
+    return carray(_pointer(address), shape, dtype)  # pyright: ignore[reportCallIssue]
 
 
 def wide(stored: Any) -> Any:

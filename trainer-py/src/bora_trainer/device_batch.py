@@ -59,18 +59,17 @@ class Shape:
     end_to_end: tuple[int, int] | None = None  # adapter rows and tokens of the longest, where rows lie end to end
 
     def parts(self) -> dict[str, tuple[int, ...]]:
-        """The pieces of a buffer, in order."""
-        cells = (self.rows, self.width)
-        places = (sum(count * length for count, length in self.classes),) if self.indexed else (0,)
-        back = (self.rows * self.width,) if self.indexed else (0,)
-        ragged = (math.prod(self.end_to_end),) if self.end_to_end else (0,)
-        of_rows = (self.rows * self.width,) if self.end_to_end else (0,)
-        return {
-            "tokens": cells, "positions": cells, "segments": cells,
-            "read": (self.scored,), "target": (self.scored,), "row": (self.scored,), "document": (self.scored,),
-            "place": places, "real": places, "origin": back, "origin_real": back,
-            "row_place": ragged, "row_real": ragged, "row_origin": of_rows,
-        }  # fmt: skip
+        """The pieces of a buffer, in order; what an unindexed layout has not is left out."""
+        cells, scored = (self.rows, self.width), (self.scored,)
+        pieces = {"tokens": cells, "positions": cells, "segments": cells,
+                  "read": scored, "target": scored, "row": scored, "document": scored}  # fmt: skip
+        if self.indexed:
+            places, back = (sum(count * length for count, length in self.classes),), (math.prod(cells),)
+            pieces |= {"place": places, "real": places, "origin": back, "origin_real": back}
+        if self.end_to_end:
+            ragged = (math.prod(self.end_to_end),)
+            pieces |= {"row_place": ragged, "row_real": ragged, "row_origin": (math.prod(cells),)}
+        return pieces
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +128,11 @@ class DeviceBatch:
     @classmethod
     def read(cls, shape: Shape, buffer: Tensor) -> DeviceBatch:
         """The views of a buffer on any device; truth values are stored as 0 and 1."""
-        parts = shape.parts()
-        sizes = [math.prod(size) for size in parts.values()]
-        views = {name: piece.view(size) for (name, size), piece in zip(parts.items(), buffer.split(sizes), strict=True)}
+        views, begin = {}, buffer.storage_offset()
+        for name, size in shape.parts().items():
+            strides = (size[1], 1) if len(size) == 2 else (1,)
+            views[name] = buffer.as_strided(size, strides, begin)  # one call: steps of small models consist of calls
+            begin += math.prod(size)
         layout = DocumentLayout(shape.classes)
         if shape.indexed:
             layout = DocumentLayout(

@@ -128,8 +128,9 @@ class HierarchicalAdam:
                 finite = self._gradient_KDP[fit].sum().isfinite()
                 for columns in self._blocks():
                     self._advance(fit, columns, learning_rate)
-            first_failure = (self._failed_K[fit] == 0) & ~torch.as_tensor(finite)
-            self._failed_K[fit].masked_fill_(first_failure, self.steps)
+            if finite is not True:  # a device's answer is not waited for
+                first_failure = (self._failed_K[fit] == 0) & ~torch.as_tensor(finite)
+                self._failed_K[fit].masked_fill_(first_failure, self.steps)
 
     def discard_gradient(self) -> None:
         """Forgets what was gathered since the last step."""

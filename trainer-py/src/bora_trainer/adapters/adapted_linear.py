@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from transformers.pytorch_utils import Conv1D
 
+from bora_trainer.adapters import compiled_change
+from bora_trainer.adapters.compiled_change import Factors
 from bora_trainer.adapters.layout import Slot
 from bora_trainer.errors import TrainerError
 from bora_trainer.products import bmm_into
@@ -85,6 +87,7 @@ class SharedInput:
         rank, inputs = slots_a[0].shape
         self.rank = rank
         self.slot_a = Slot(slots_a[0].module, "lora_A", (rank * len(slots_a), inputs), slots_a[0].offset)
+        self.factors = Factors(self.slot_a, self.slots_b, torch.tensor([scale]))
         self.plain = plain or not all(is_plain_matrix(member.base) for member in members)
         self._in_hand: RowsInHand | None = None
         self._x: Tensor | None = None
@@ -108,7 +111,12 @@ class SharedInput:
             return member.base(x)
         if x is not self._x or member not in self._outputs:
             self._refuse_other_shape(x, self._in_hand.layout)
-            outputs = self._plain(x, self._in_hand) if self.plain else _Fused.apply(x, _ANCHOR, self, self._in_hand)
+            if self.plain:
+                outputs = self._plain(x, self._in_hand)
+            elif compiled_change.takes(x, self._in_hand.rows_NP, self.factors, self._in_hand.layout):
+                outputs = _Compiled.apply(x, _ANCHOR, self, self._in_hand)
+            else:
+                outputs = _Fused.apply(x, _ANCHOR, self, self._in_hand)
             self._x, self._outputs = x, dict(zip(self.members, outputs, strict=True))
         found = self._outputs.pop(member)
         if not self._outputs:
@@ -217,13 +225,51 @@ def _add_product(y: Tensor, left_NTK: Tensor, right_NKW: Tensor, scale: float, l
         y.view(-1, y.shape[-1]).add_(layout.back(torch.bmm(left_NTK, right_NKW)), alpha=scale)
 
 
+class _Compiled(torch.autograd.Function):
+    """As `_Fused`, on a CPU: the change and its slopes are a pass each."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, anchor: Tensor, shared: SharedInput, in_hand: RowsInHand) -> tuple[Tensor, ...]:
+        x_MI = x.reshape(-1, x.shape[-1]).contiguous()
+        outputs = tuple(member.base(x).contiguous() for member in shared.members)
+        shrunk_MS = compiled_change.add_change(x_MI, outputs, in_hand.rows_NP, shared.factors, in_hand.layout)
+        if in_hand.gradient_NP is not None:
+            ctx.save_for_backward(x_MI, shrunk_MS)
+            ctx.shared, ctx.in_hand, ctx.shape = shared, in_hand, x.shape
+            ctx.set_materialize_grads(False)
+            if not ctx.needs_input_grad[0]:
+                ctx.mark_non_differentiable(*outputs[len(shared.slots_b) :])
+        return outputs
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, None, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        x_MI, shrunk_MS = ctx.saved_tensors
+        shared: SharedInput = ctx.shared
+        in_hand: RowsInHand = ctx.in_hand
+        assert in_hand.gradient_NP is not None
+        slopes = [dy if dy is None else dy.reshape(-1, dy.shape[-1]).contiguous() for dy in gradients]
+        dx_MI = _slope_of_base(shared, slopes) if ctx.needs_input_grad[0] else None
+        adapted, where = slopes[: len(shared.slots_b)], (shared.factors, in_hand.layout)
+        if any(dy is not None for dy in adapted):
+            d_shrunk_MS = compiled_change.add_slope(dx_MI, adapted, in_hand.rows_NP, *where)
+            compiled_change.add_gradients(in_hand.gradient_NP, x_MI, (shrunk_MS, d_shrunk_MS), adapted, *where)
+        return None if dx_MI is None else dx_MI.view(ctx.shape), None, None, None
+
+
+def _slope_of_base(shared: SharedInput, slopes: Sequence[Tensor | None]) -> Tensor:
+    """d x of the frozen weights, [M, I]."""
+    read = [(dy, member.weight_OI) for dy, member in zip(slopes, shared.members, strict=True) if dy is not None]
+    dx_MI = torch.mm(*read[0])
+    for dy, weight_OI in read[1:]:
+        dx_MI.addmm_(dy, weight_OI)
+    return dx_MI
+
+
 def _slope_of_input(
     shared: SharedInput, slopes: Sequence[Tensor | None], d_shrunk_NTS: Tensor, a_NSI: Tensor, layout: RowLayout
 ) -> Tensor:
     """d x, [M, I]."""
-    read = [(dy, member.weight_OI) for dy, member in zip(slopes, shared.members, strict=True) if dy is not None]
-    dx = torch.mm(*read[0])
-    for dy, weight_OI in read[1:]:
-        dx.addmm_(dy, weight_OI)
+    dx = _slope_of_base(shared, slopes)
     _add_product(dx, d_shrunk_NTS, a_NSI, shared.scale, layout)
     return dx
