@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -14,10 +15,23 @@ from bora_trainer.adapters.adapted_linear import AdaptedLinear, RowsInHand, Shar
 from bora_trainer.adapters.attached import _beside, _runs, _siblings
 from bora_trainer.adapters.layout import Layout
 from bora_trainer.data.batches import pack
+from bora_trainer.data.documents import Document
 from bora_trainer.engine import Engine
 from bora_trainer.errors import TrainerError
 from bora_trainer.row_layout import RowLayout
 from bora_trainer.spec import AdapterSpec
+
+
+@pytest.fixture(params=["passes", "products"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Compiled passes, as a CPU takes, or batched products, as a GPU does: it ran, and the other did not."""
+    calls, add_change = [], compiled_change.add_change
+    monkeypatch.setattr(compiled_change, "add_change", lambda *given: calls.append(1) or add_change(*given))
+    if request.param == "products":
+        monkeypatch.setattr(compiled_change, "takes", lambda *_: False)
+    yield request.param
+    assert bool(calls) == (request.param == "passes")
+
 
 TASKS = 3
 WEIGHTS = torch.tensor([2.0, 0.5, 3.0])
@@ -29,12 +43,14 @@ ALL_LINEAR = {
 }  # fmt: skip
 
 
-def gradients(family: str, spec: AdapterSpec, dtype: torch.dtype, *, plain: bool) -> tuple[Tensor, Tensor, Engine]:
+def gradients(
+    family: str, spec: AdapterSpec, dtype: torch.dtype, rows_of: list[list[Document]] = DOCUMENTS, *, plain: bool
+) -> tuple[Tensor, Tensor, Engine]:
     model = tiny_model(family).to(dtype)  # pyright: ignore[reportArgumentType]
     engine = Engine(loaded(model), spec, plain_adapters=plain)
     rows = random_rows(engine, TASKS).to(torch.promote_types(dtype, torch.float32))
     gradient = torch.zeros_like(rows)
-    return engine.accumulate(rows, gradient, pack(DOCUMENTS), range(TASKS), WEIGHTS), gradient, engine
+    return engine.accumulate(rows, gradient, pack(rows_of), range(TASKS), WEIGHTS), gradient, engine
 
 
 @pytest.mark.parametrize("targets", [TARGETS, ALL_LINEAR], ids=["some", "all linear"])
@@ -48,24 +64,21 @@ def test_together_they_give_the_gradients_of_torchs_own_operations(family: str, 
     assert expected.any(dim=1).all()
 
 
+@pytest.mark.parametrize("documents_of_rows", [DOCUMENTS, DOCUMENTS[:1] * TASKS], ids=["unequal", "a rectangle"])
 @pytest.mark.parametrize("targets", [TARGETS, ALL_LINEAR], ids=["some", "all linear"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_compiled_passes_give_the_gradients_of_torchs_own_operations(family: str, targets: dict[str, tuple[str, ...]]):
-    """In float32, which they know."""
+def test_both_ways_give_the_gradients_of_torchs_own_operations_in_float32(
+    family: str, targets: dict[str, tuple[str, ...]], documents_of_rows: list[list[Document]], way: str
+):
     spec = dataclasses.replace(adapter(family), targets=targets[family])
-    nats, found, _ = gradients(family, spec, torch.float32, plain=False)
-    expected_nats, expected, _ = gradients(family, spec, torch.float64, plain=True)
+    nats, found, _ = gradients(family, spec, torch.float32, documents_of_rows, plain=False)
+    expected_nats, expected, _ = gradients(family, spec, torch.float64, documents_of_rows, plain=True)
     torch.testing.assert_close(nats, expected_nats, rtol=1e-4, atol=0)
     assert ((found - expected).norm(dim=1) / expected.norm(dim=1)).max() < 1e-4
 
 
-@pytest.mark.parametrize("compiled", [True, False])
 @pytest.mark.parametrize("family", ["llama-tied", "gpt2"])
-def test_a_base_in_bfloat16_gives_float32_gradients_that_differ_by_its_rounding(
-    family: str, compiled: bool, monkeypatch: pytest.MonkeyPatch
-):
-    if not compiled:
-        monkeypatch.setattr(compiled_change, "takes", lambda *_: False)
+def test_a_base_in_bfloat16_gives_float32_gradients_that_differ_by_its_rounding(family: str, way: str):
     nats, found, _ = gradients(family, adapter(family), torch.bfloat16, plain=False)
     expected_nats, expected, _ = gradients(family, adapter(family), torch.bfloat16, plain=True)
     assert found.dtype == torch.float32 and found.isfinite().all()
@@ -139,7 +152,7 @@ def test_queries_keys_and_values_share_their_input_and_the_output_projection_doe
     assert groups == one_layer * 3
 
 
-def test_their_input_is_kept_once():
+def test_their_input_is_kept_once(way: str):
     """By the storages that the backward of query and value holds on to; in torch's own operations each keeps it."""
     kept: dict[bool, int] = {}
     for plain in (False, True):
@@ -171,7 +184,7 @@ def one_group(*, plain: bool = False) -> tuple[SharedInput, Tensor]:
     return shared, torch.randn(TASKS, 5, INPUTS).requires_grad_()
 
 
-def test_an_output_that_nobody_reads_gets_no_gradient_and_the_others_theirs():
+def test_an_output_that_nobody_reads_gets_no_gradient_and_the_others_theirs(way: str):
     found = []
     for plain in (False, True):
         shared, x = one_group(plain=plain)
@@ -185,7 +198,7 @@ def test_an_output_that_nobody_reads_gets_no_gradient_and_the_others_theirs():
     torch.testing.assert_close(found[0], found[1])
 
 
-def test_a_member_that_is_given_another_input_after_all_is_computed_from_that():
+def test_a_member_that_is_given_another_input_after_all_is_computed_from_that(way: str):
     shared, x = one_group()
     other = torch.randn_like(x)
     with shared.reading(RowsInHand(ROWS, LAYOUT)):

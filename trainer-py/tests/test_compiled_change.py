@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import pytest
 import torch
 from torch import Tensor
 
+from bora_trainer import compiled_passes
 from bora_trainer.adapters import compiled_change
 from bora_trainer.adapters.compiled_change import Factors
 from bora_trainer.adapters.layout import Layout, Slot, TensorName
@@ -37,7 +39,7 @@ class Case:
         layout = Layout.of([*a, *b])
         slots_b = tuple(slot for slot in layout.slots if slot.name == "lora_B")
         slot_a = Slot("0", "lora_A", (self.rank * len(self.outputs), self.inputs), 0)
-        self.factors = Factors(slot_a, slots_b, torch.tensor([SCALE]))
+        self.factors = Factors.of(slot_a, slots_b, SCALE)
         rows, tokens = len(self.lengths), sum(self.lengths) + self.behind
         even = len(set(self.lengths)) == 1 and not self.behind
         self.layout = RowLayout(rows, self.lengths[0]) if even else RowLayout.end_to_end(self.lengths, tokens)
@@ -95,7 +97,13 @@ CASES = {
     "rank 16": Case((40, 12), rank=16, inputs=128, outputs=(128, 64)),
     "bfloat16": Case((40, 12, 7), rank=16, inputs=96, outputs=(128, 64), dtype=torch.bfloat16),
     "bfloat16, a rectangle": Case((33, 33), dtype=torch.bfloat16),
+    "fewer columns than blocks": Case((131,), outputs=(1, 17), inputs=5),
 }
+
+
+@pytest.fixture(autouse=True)
+def small_work_is_shared_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled_passes, "_ALONE", -1)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -145,18 +153,56 @@ def test_a_value_that_is_not_finite_stays_in_its_row() -> None:
     assert dx.isfinite().all()
 
 
-def test_many_products_other_types_and_other_strides_are_left_to_torch() -> None:
-    def takes(case: Case, *, x: Tensor | None = None, rows: Tensor | None = None) -> bool:
-        x, rows = case.x if x is None else x, case.rows if rows is None else rows
-        return compiled_change.takes(x, rows, case.factors, case.layout)
-
+def test_other_types_and_high_ranks_are_left_to_torch() -> None:
     case = CASES["rank 16"]
-    assert takes(case)
-    assert not takes(case, x=case.x.double(), rows=case.rows.double())
-    assert not takes(case, x=case.x.half())
-    assert not takes(case, rows=case.rows.double())
-    assert not takes(case, rows=case.rows.mT.contiguous().mT)
-    assert not takes(case, x=case.x.to("meta"))
-    sizes = {"rank": 16, "inputs": 128, "outputs": (128, 128)}
-    assert takes(Case((2048, 2048), **sizes)) and not takes(Case((2049, 2049), **sizes))
-    assert takes(Case((8192, 8191), **sizes)) and not takes(Case((8192, 8193), **sizes))
+    assert compiled_change.takes(case.x, case.rows, case.factors)
+    for x, rows in ((case.x.double(), case.rows.double()), (case.x.half(), case.rows), (case.x.to("meta"), case.rows)):
+        assert not compiled_change.takes(x, rows, case.factors)
+    for rank, taken in ((32, True), (33, False)):
+        other = Case((2, 2), rank=rank)
+        assert compiled_change.takes(other.x, other.rows, other.factors) is taken
+
+
+def misfits() -> dict[str, tuple[Case, str]]:
+    """What is wrong, and a word of what is said."""
+    named = {}
+    for name in (
+        "rows",
+        "types of rows",
+        "strides of rows",
+        "weights",
+        "x",
+        "types of x",
+        "outputs",
+        "strides",
+        "real",
+    ):
+        named[name] = Case((3, 0, 4), behind=2)
+    named["rows"].rows = named["rows"].rows[:2]
+    named["types of rows"].rows = named["types of rows"].rows.double()
+    named["strides of rows"].rows = named["strides of rows"].rows.mT.contiguous().mT
+    named["weights"].rows = named["weights"].rows[:, :-8]
+    named["x"].x = named["x"].x[:, 1:].contiguous()
+    named["types of x"].x = named["types of x"].x.bfloat16()
+    named["outputs"].y[1] = named["outputs"].y[1][1:]
+    named["strides"].y[0] = named["strides"].y[0].mT.contiguous().mT
+    layout = named["real"].layout
+    assert layout.real is not None
+    named["real"].layout = dataclasses.replace(layout, real=layout.real[1:])
+    named["no rectangle"] = Case((3, 3))
+    named["no rectangle"].layout = RowLayout(4, 2)
+    named["no rectangle"].rows = named["no rectangle"].rows.repeat(2, 1)
+    words = {"rows": "2 rows of torch.float32", "types of rows": "float64", "strides of rows": r"strides \(1, 3\)",
+             "weights": "end at", "x": "23", "types of x": "bfloat16", "outputs": r"\[8, 16\]", "strides": "contiguous",
+             "real": r"torch.bool \[11, 1\]", "no rectangle": "6 tokens are no rectangle of 4 rows"}  # fmt: skip
+    return {name: (case, words[name]) for name, case in named.items()}
+
+
+@pytest.mark.parametrize("name", misfits())
+def test_what_does_not_fit_is_refused_and_nothing_written(name: str) -> None:
+    """A pass is given addresses: it would read and write what is there."""
+    case, words = misfits()[name]
+    before = [y.clone() for y in case.y]
+    with pytest.raises(ValueError, match=words):
+        compiled_change.add_change(case.x, case.y, case.rows, case.factors, case.layout)
+    assert all(torch.equal(one, other) for one, other in zip(before, case.y, strict=True))

@@ -7,7 +7,8 @@ Activations are float32 or bfloat16. NumPy has no bfloat16, so its bits go in an
 between.
 
 A pass takes numba a second to compile, so what it compiled is kept in the cache folder. Numba can find it again only
-if a body has no compiled function in its closure: it calls those of its module, and `wide` and `rounded` look at types.
+if a body has no compiled function in its closure: it calls those of its module, of this one and of
+compiled_products.py, and `wide` and `rounded` look at types.
 """
 
 from __future__ import annotations
@@ -88,8 +89,9 @@ class Pass:
 @functools.cache
 def _link() -> None:
     """Once a process, before code is compiled or taken from the cache."""
-    # Numba asks whether a body's own file has changed; its numbers and tensors are read by this one.
-    told = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
+    # Numba asks whether a body's own file has changed; what bodies call lies in these.
+    called = (Path(__file__).with_name(f"compiled_{name}.py").read_bytes() for name in ("passes", "products"))
+    told = hashlib.sha256(b"".join(called)).hexdigest()[:16]
     chosen = os.environ.get("NUMBA_CACHE_DIR") or cache_folder() / "compiled"
     config.CACHE_DIR = str(Path(chosen) / told)  # pyright: ignore[reportAttributeAccessIssue]
     crew = team()
@@ -179,6 +181,8 @@ def _wide(stored):  # pyright: ignore[reportUnusedFunction]
 def _rounded(value, like):  # pyright: ignore[reportUnusedFunction]
     def bfloat16(value, like):
         bits = np.float32(value).view(np.uint32)
+        if value != value:  # rounded up, some would become zero
+            return np.uint16(0x7FC0)
         return np.uint16((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16))
 
     return bfloat16 if like == types.uint16 else lambda value, like: value

@@ -59,7 +59,7 @@ class Shape:
     end_to_end: tuple[int, int] | None = None  # adapter rows and tokens of the longest, where rows lie end to end
 
     def parts(self) -> dict[str, tuple[int, ...]]:
-        """The pieces of a buffer, in order; what an unindexed layout has not is left out."""
+        """The pieces of a buffer, in order; what layouts without indices and rows without ends have not is left out."""
         cells, scored = (self.rows, self.width), (self.scored,)
         pieces = {"tokens": cells, "positions": cells, "segments": cells,
                   "read": scored, "target": scored, "row": scored, "document": scored}  # fmt: skip
@@ -133,6 +133,7 @@ class DeviceBatch:
             strides = (size[1], 1) if len(size) == 2 else (1,)
             views[name] = buffer.as_strided(size, strides, begin)  # one call: steps of small models consist of calls
             begin += math.prod(size)
+        assert begin == buffer.storage_offset() + len(buffer), "a buffer of this shape"
         layout = DocumentLayout(shape.classes)
         if shape.indexed:
             layout = DocumentLayout(

@@ -128,7 +128,7 @@ class HierarchicalAdam:
                 finite = self._gradient_KDP[fit].sum().isfinite()
                 for columns in self._blocks():
                     self._advance(fit, columns, learning_rate)
-            if finite is not True:  # a device's answer is not waited for
+            if finite is not True:  # a tensor is never True: it is taken over unseen, as to look at it is to wait
                 first_failure = (self._failed_K[fit] == 0) & ~torch.as_tensor(finite)
                 self._failed_K[fit].masked_fill_(first_failure, self.steps)
 

@@ -1,7 +1,7 @@
 """Where the tokens of each adapter row lie in a micro-batch.
 
 The frozen base does not care whose a token is: rows of unequal length are read by it end to end, without a pad. Only
-the products with the rows' own factors need a rectangle, and those are small.
+batched products with the rows' own factors need a rectangle, and those are small.
 
 Shapes: N adapter rows, T tokens of the longest, M tokens in all.
 """
@@ -34,7 +34,7 @@ class RowLayout:
     def end_to_end(cls, lengths_N: Sequence[int], tokens: int) -> RowLayout:
         """On the CPU, of rows that lie one behind the other at the start of `tokens` tokens.
 
-        What stands behind them gets some row's change, and nobody reads it.
+        What stands behind them gets some row's change or none, and nobody reads it.
         """
         width = max(1, *lengths_N)
         length_N1 = torch.tensor(lengths_N)[:, None]

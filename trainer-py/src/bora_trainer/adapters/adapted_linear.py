@@ -3,8 +3,9 @@
 Modules that read the same x (the query, key and value projections, say) are computed together: x is multiplied by all
 their A at once and kept once, and the backward touches it once. Those beside them without an adapter join, so that all
 slopes of x are summed by the products themselves. Gradients of the factors are added straight to the flat tensor in its
-own precision, outside the autograd graph; the graph carries d x alone. `plain` is the same in torch's own operations:
-tests hold one to the other, and modules whose weight is not a plain matrix take it always.
+own precision, outside the autograd graph; the graph carries d x alone. On a CPU compiled passes do it for all ranks but
+high ones (compiled_change.py), elsewhere batched products. `plain` is the same in torch's own operations: tests hold
+one to the other, and modules whose weight is not a plain matrix take it always.
 
 Shapes: N adapter rows of a micro-batch, T tokens of the longest, M tokens of all, R rank, S the ranks of all adapted
 members together, I in, O out, P weights a row. docs/method.md, section 7; docs/performance.md.
@@ -87,7 +88,7 @@ class SharedInput:
         rank, inputs = slots_a[0].shape
         self.rank = rank
         self.slot_a = Slot(slots_a[0].module, "lora_A", (rank * len(slots_a), inputs), slots_a[0].offset)
-        self.factors = Factors(self.slot_a, self.slots_b, torch.tensor([scale]))
+        self.factors = Factors.of(self.slot_a, self.slots_b, scale)
         self.plain = plain or not all(is_plain_matrix(member.base) for member in members)
         self._in_hand: RowsInHand | None = None
         self._x: Tensor | None = None
@@ -113,7 +114,7 @@ class SharedInput:
             self._refuse_other_shape(x, self._in_hand.layout)
             if self.plain:
                 outputs = self._plain(x, self._in_hand)
-            elif compiled_change.takes(x, self._in_hand.rows_NP, self.factors, self._in_hand.layout):
+            elif compiled_change.takes(x, self._in_hand.rows_NP, self.factors):
                 outputs = _Compiled.apply(x, _ANCHOR, self, self._in_hand)
             else:
                 outputs = _Fused.apply(x, _ANCHOR, self, self._in_hand)
@@ -168,7 +169,7 @@ _ANCHOR = torch.empty(0, requires_grad=True)
 
 
 class _Fused(torch.autograd.Function):
-    """All members of a `SharedInput` at once."""
+    """All members of a `SharedInput` at once, in batched products."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, anchor: Tensor, shared: SharedInput, in_hand: RowsInHand) -> tuple[Tensor, ...]:
@@ -232,13 +233,14 @@ class _Compiled(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, anchor: Tensor, shared: SharedInput, in_hand: RowsInHand) -> tuple[Tensor, ...]:
         x_MI = x.reshape(-1, x.shape[-1]).contiguous()
         outputs = tuple(member.base(x).contiguous() for member in shared.members)
-        shrunk_MS = compiled_change.add_change(x_MI, outputs, in_hand.rows_NP, shared.factors, in_hand.layout)
+        adapted = outputs[: len(shared.slots_b)]
+        shrunk_MS = compiled_change.add_change(x_MI, adapted, in_hand.rows_NP, shared.factors, in_hand.layout)
         if in_hand.gradient_NP is not None:
             ctx.save_for_backward(x_MI, shrunk_MS)
             ctx.shared, ctx.in_hand, ctx.shape = shared, in_hand, x.shape
             ctx.set_materialize_grads(False)
             if not ctx.needs_input_grad[0]:
-                ctx.mark_non_differentiable(*outputs[len(shared.slots_b) :])
+                ctx.mark_non_differentiable(*outputs[len(adapted) :])
         return outputs
 
     @staticmethod

@@ -5,6 +5,8 @@ their arithmetic (docs/performance.md), and rows of unequal length have to be la
 row's tokens are read where they lie, a tile at a time that stays in the cache, and factors, products and gradients are
 float32 whatever the dtype of the activations.
 
+Which threads do what changes no bit: of a sum no two threads have a part.
+
 Shapes: N adapter rows, P weights a row, M tokens of all, T of a tile, R rank, S the ranks of all adapted members
 together, I in, O out of one member, C columns of a block.
 """
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -31,25 +34,37 @@ from bora_trainer.compiled_passes import (
     tensor_of,
     wide,
 )
+from bora_trainer.compiled_products import add_products, dots
 from bora_trainer.row_layout import RowLayout
 
+# Above it torch's own products are faster. By rank alone, so that a run has one arithmetic whatever its batches.
+_MOST_RANK = 32
 _TILE = 32  # tokens; a multiple of 4
-_LEAST_TOKENS = 8  # of a block
+_LEAST_TOKENS = 8  # of a block, where a row is shared out; columns of a gradient are cut into as many blocks
+_COLUMNS = 16  # a block of columns begins at a multiple of it
 _UNITS_A_THREAD = 4  # fewer are shared out unevenly
 _PRODUCTS_A_NUMBER = 8  # that take as long as one number of an element-wise pass
-# Multiplications of all tokens with A and B, times the rank: torch's own products are as fast from there on where rows
-# are a rectangle, and the faster the higher the rank. Others would have to be laid out as one first. Measured,
-# docs/performance.md.
-_MOST_OF_RECTANGLES, _MOST = 1 << 29, 1 << 31
+_FLOAT = 4  # bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Factors:
-    """Where all A [S, I] and each B [O, R] lie in rows [N, P], and what a change is multiplied with, [1], float32."""
+    """Where all A [S, I] and each B [O, R] lie in rows [N, P], and what a change is multiplied with, [1], float32.
+
+    `end`: the weight behind the last of them; `products`: multiplications of one token.
+    """
 
     slot_a: Slot
     slots_b: tuple[Slot, ...]
-    scale: Tensor
+    scale_1: Tensor
+    end: int
+    products: int
+
+    @classmethod
+    def of(cls, slot_a: Slot, slots_b: Sequence[Slot], scale: float) -> Factors:
+        slots, scale_1 = (slot_a, *slots_b), torch.tensor([scale], dtype=torch.float32, device="cpu")
+        end, products = max(slot.offset + slot.size for slot in slots), sum(slot.size for slot in slots)
+        return cls(slot_a, tuple(slots_b), scale_1, end, products)
 
     @property
     def ranks(self) -> int:
@@ -59,25 +74,20 @@ class Factors:
     def rank(self) -> int:
         return self.slots_b[0].shape[1]
 
-    @property
-    def products(self) -> int:
-        """Multiplications of one token."""
-        return self.slot_a.size + sum(slot.size for slot in self.slots_b)
 
-
-def takes(x: Tensor, rows_NP: Tensor, factors: Factors, layout: RowLayout) -> bool:
+def takes(x: Tensor, rows_NP: Tensor, factors: Factors) -> bool:
     """Whether the passes know such activations and rows, and are as fast as torch's own operations."""
-    known = x.is_cpu and x.dtype in _PASSES and rows_NP.dtype == torch.float32 and rows_NP.stride(1) == 1
-    most = _MOST_OF_RECTANGLES if layout.place is None else _MOST
-    return known and x.shape[:-1].numel() * factors.products * factors.rank <= most
+    return x.is_cpu and x.dtype in _PASSES and rows_NP.dtype == torch.float32 and factors.rank <= _MOST_RANK
 
 
 def add_change(x_MI: Tensor, outputs: Sequence[Tensor], rows_NP: Tensor, factors: Factors, layout: RowLayout) -> Tensor:
     """Adds scale * (x A_n^T) B_n^T to the adapted members' outputs, M * O numbers each, and returns scale * x A^T,
     [M, S], float32. All are contiguous. Tokens behind the last row get no change.
+
+    Raises ValueError for tensors that do not fit each other, as the other two do: from here on they are addresses.
     """
     shrunk_MS = x_MI.new_zeros(len(x_MI), factors.ranks, dtype=torch.float32)
-    _run(_PASSES[x_MI.dtype].forward, rows_NP, factors, layout, (x_MI, shrunk_MS), outputs)
+    _run(x_MI.dtype, "forward", rows_NP, factors, layout, (x_MI, shrunk_MS), outputs)
     return shrunk_MS
 
 
@@ -89,7 +99,7 @@ def add_slope(
     """
     dy_MO = next(dy for dy in slopes if dy is not None)
     d_shrunk_MS = dy_MO.new_zeros(len(dy_MO), factors.ranks, dtype=torch.float32)
-    _run(_PASSES[dy_MO.dtype].slope, rows_NP, factors, layout, (dx_MI, d_shrunk_MS), slopes)
+    _run(dy_MO.dtype, "slope", rows_NP, factors, layout, (dx_MI, d_shrunk_MS), slopes)
     return d_shrunk_MS
 
 
@@ -98,45 +108,70 @@ def add_gradients(
     factors: Factors, layout: RowLayout,
 ) -> None:  # fmt: skip
     """Adds d A and d B to `gradient_NP`. `between`: what `add_change` and `add_slope` returned; `slopes` as there."""
-    _run(_PASSES[x_MI.dtype].gradients, gradient_NP, factors, layout, (x_MI, *between), slopes)
+    _run(x_MI.dtype, "gradients", gradient_NP, factors, layout, (x_MI, *between), slopes)
+
+
+# The numbers of a pass, by place; from _MEMBERS on three for each adapted member: O, its B, its output or slope.
+_BLOCKS, _WIDTH, _TOKENS, _ROW_BYTES, _INPUTS, _RANK, _COUNT, _A, _SCALE, _PLACE, _REAL = range(11)
+_X, _BETWEEN, _SLOPE_BETWEEN, _MEMBERS = range(11, 15)
 
 
 def _run(
-    one: Pass, rows_NP: Tensor, factors: Factors, layout: RowLayout, given: Sequence[Tensor | None],
-    sides: Sequence[Tensor | None],
+    dtype: torch.dtype, name: Literal["forward", "slope", "gradients"], rows_NP: Tensor, factors: Factors,
+    layout: RowLayout, given: Sequence[Tensor | None], sides: Sequence[Tensor | None],
 ) -> None:  # fmt: skip
-    """`given`: up to three, the second [M, S]. `sides`: outputs or their slopes; what is beside the adapted is left."""
-    assert given[1] is not None
-    tokens, rows = len(given[1]), len(rows_NP)
+    """`given`: x or its slope, what is between A and B, [M, S], and its slope. `sides`: outputs or their slopes."""
+    x_MI, between_MS = given[:2]
+    assert between_MS is not None
+    _refuse_rows(rows_NP, factors, layout, len(between_MS))
+    tokens, rows, inputs, ranks = len(between_MS), len(rows_NP), factors.slot_a.shape[1], factors.ranks
     width = tokens // rows if layout.place is None else layout.width
-    wanted = -(-_UNITS_A_THREAD * torch.get_num_threads() // rows)
-    blocks = max(1, min(wanted, width // _LEAST_TOKENS))
-    first = rows_NP.data_ptr()
+    blocks = max(1, min(-(-_UNITS_A_THREAD * torch.get_num_threads() // rows), width // _LEAST_TOKENS))
+    first, places = rows_NP.data_ptr(), rows * width
     numbers = [
-        blocks, width, tokens, rows_NP.stride(0) * _FLOAT, factors.slot_a.shape[1], factors.rank,
-        len(factors.slots_b), first + factors.slot_a.offset * _FLOAT, factors.scale.data_ptr(),
-        *(0 if index is None else index.data_ptr() for index in (layout.place, layout.real)),
-        *(0 if tensor is None else tensor.data_ptr() for tensor in given), *[0] * (3 - len(given)),
+        blocks, width, tokens, rows_NP.stride(0) * _FLOAT, inputs, factors.rank, len(factors.slots_b),
+        first + factors.slot_a.offset * _FLOAT, factors.scale_1.data_ptr(),
+        _address(layout.place, places, torch.int64), _address(layout.real, places, torch.bool),
+        _address(x_MI, tokens * inputs, dtype), _address(between_MS, tokens * ranks, torch.float32),
+        _address(given[2] if len(given) > 2 else None, tokens * ranks, torch.float32),
     ]  # fmt: skip
-    for slot, side in zip(factors.slots_b, sides, strict=False):
-        numbers += slot.shape[0], first + slot.offset * _FLOAT, 0 if side is None else side.data_ptr()
-    one(rows * blocks, tokens * factors.products // _PRODUCTS_A_NUMBER, *numbers)
+    for slot, side in zip(factors.slots_b, sides, strict=True):
+        numbers += slot.shape[0], first + slot.offset * _FLOAT, _address(side, tokens * slot.shape[0], dtype)
+    size = tokens * factors.products // _PRODUCTS_A_NUMBER
+    getattr(_PASSES[dtype], name)(rows * blocks, size, *numbers)
 
 
-_FLOAT = 4  # bytes
-_FASTMATH = {"reassoc", "contract"}  # sums as vectors
+def _refuse_rows(rows_NP: Tensor, factors: Factors, layout: RowLayout, tokens: int) -> None:
+    rows, weights = rows_NP.shape
+    if rows != layout.rows or rows_NP.dtype != torch.float32 or rows_NP.stride(1) != 1 or not rows_NP.is_cpu:
+        found = f"{rows} rows of {rows_NP.dtype} on {rows_NP.device}, strides {rows_NP.stride()}"
+        raise ValueError(f"adapter rows are {found}, expected {layout.rows} rows of torch.float32 on the CPU, dense")
+    if weights < factors.end:
+        raise ValueError(f"adapter rows have {weights} weights, their tensors end at {factors.end}")
+    if layout.place is None and tokens % rows != 0:
+        raise ValueError(f"{tokens} tokens are no rectangle of {rows} rows")
+
+
+def _address(tensor: Tensor | None, size: int, dtype: torch.dtype) -> int:
+    """0 of none. Raises ValueError for a tensor that is not what a pass reads there."""
+    if tensor is None:
+        return 0
+    if tensor.dtype != dtype or tensor.numel() != size or not tensor.is_contiguous() or not tensor.is_cpu:
+        found = f"{tensor.dtype} {list(tensor.shape)} on {tensor.device}"
+        raise ValueError(f"a tensor is {found}, expected {size} numbers of {dtype} on the CPU, contiguous")
+    return tensor.data_ptr()
 
 
 @compiled
 def _sizes(given):
-    """M, I, R and how many members are adapted."""
-    return number_at(given, 2), number_at(given, 4), number_at(given, 5), number_at(given, 6)
+    """M, I, R, and how many members are adapted."""
+    return number_at(given, _TOKENS), number_at(given, _INPUTS), number_at(given, _RANK), number_at(given, _COUNT)
 
 
 @compiled
 def _row(given, n):
     """Where the tokens of row n begin, and how many there are."""
-    width, place, real = number_at(given, 1), number_at(given, 9), number_at(given, 10)
+    width, place, real = number_at(given, _WIDTH), number_at(given, _PLACE), number_at(given, _REAL)
     if place == 0:
         return n * width, width
     count = 0
@@ -147,21 +182,29 @@ def _row(given, n):
 
 
 @compiled
-def _address(given, place, n):
+def _address_of(given, place, n):
     """Of a factor of row n; number `place` is that of the first row."""
-    return number_at(given, place) + n * number_at(given, 3)
+    return number_at(given, place) + n * number_at(given, _ROW_BYTES)
 
 
 @compiled
 def _factor(given, place, n, shape):
     """The factor itself."""
-    return tensor_of(_address(given, place, n), shape, np.float32)
+    return tensor_of(_address_of(given, place, n), shape, np.float32)
 
 
 @compiled
 def _member(j):
     """The place of the first number of member j."""
-    return 14 + 3 * j
+    return _MEMBERS + 3 * j
+
+
+@compiled
+def _widest(given):
+    widest = 0
+    for j in range(number_at(given, _COUNT)):
+        widest = max(widest, number_at(given, _member(j)))
+    return widest
 
 
 @compiled
@@ -172,110 +215,141 @@ def _widened(x, first, count, columns, to_TC):
 
 
 @compiled
-def _stored(from_TC, columns, x, first, count):
+def _kept(from_TC, columns, x, first, count):
     for t in range(count):
         for c in range(columns):
             x[first + t, c] = rounded(from_TC[t, c], x[first + t, c])
 
 
 @compiled
-def _transposed(b_OR, to_RO):
-    for r in range(b_OR.shape[1]):
-        for o in range(b_OR.shape[0]):
-            to_RO[r, o] = b_OR[o, r]
-
-
-def _dots_of(x_TI, count, w_RI, scale, to_TS, column):
-    """to[t, column + r] = scale * x_t . w_r of `count` tokens; up to three rows behind them mean nothing."""
-    rank, inputs = w_RI.shape
-    for t in range(0, count, 4):
-        for r in range(0, rank, 4):
-            r1, r2, r3 = min(r + 1, rank - 1), min(r + 2, rank - 1), min(r + 3, rank - 1)
-            a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = np.float32(0)
-            d0 = d1 = d2 = d3 = e0 = e1 = e2 = e3 = np.float32(0)
-            for i in range(inputs):
-                x0, x1, x2, x3 = x_TI[t, i], x_TI[t + 1, i], x_TI[t + 2, i], x_TI[t + 3, i]
-                w0, w1, w2, w3 = w_RI[r, i], w_RI[r1, i], w_RI[r2, i], w_RI[r3, i]
-                a0 += x0 * w0
-                a1 += x0 * w1
-                a2 += x0 * w2
-                a3 += x0 * w3
-                b0 += x1 * w0
-                b1 += x1 * w1
-                b2 += x1 * w2
-                b3 += x1 * w3
-                d0 += x2 * w0
-                d1 += x2 * w1
-                d2 += x2 * w2
-                d3 += x2 * w3
-                e0 += x3 * w0
-                e1 += x3 * w1
-                e2 += x3 * w2
-                e3 += x3 * w3
-            to_TS[t, column + r], to_TS[t, column + r1] = scale * a0, scale * a1
-            to_TS[t, column + r2], to_TS[t, column + r3] = scale * a2, scale * a3
-            to_TS[t + 1, column + r], to_TS[t + 1, column + r1] = scale * b0, scale * b1
-            to_TS[t + 1, column + r2], to_TS[t + 1, column + r3] = scale * b2, scale * b3
-            to_TS[t + 2, column + r], to_TS[t + 2, column + r1] = scale * d0, scale * d1
-            to_TS[t + 2, column + r2], to_TS[t + 2, column + r3] = scale * d2, scale * d3
-            to_TS[t + 3, column + r], to_TS[t + 3, column + r1] = scale * e0, scale * e1
-            to_TS[t + 3, column + r2], to_TS[t + 3, column + r3] = scale * e2, scale * e3
-
-
-def _add_products_of(to, count, x_QC, columns, w, w_first, w_column, terms):
-    """to[p, c] += sum over q < `terms` of w[w_first + q, w_column + p] * x[q, c], for `count` p."""
-    for p in range(0, count, 2):
-        last = min(p + 1, count - 1)
-        for q in range(0, terms, 4):
-            q0, q1, q2, q3 = q, min(q + 1, terms - 1), min(q + 2, terms - 1), min(q + 3, terms - 1)
-            a0, b0 = w[w_first + q0, w_column + p], w[w_first + q0, w_column + last]
-            a1, b1 = w[w_first + q1, w_column + p], w[w_first + q1, w_column + last]
-            a2, b2 = w[w_first + q2, w_column + p], w[w_first + q2, w_column + last]
-            a3, b3 = w[w_first + q3, w_column + p], w[w_first + q3, w_column + last]
-            if q + 3 >= terms:
-                a3 = b3 = np.float32(0)
-            if q + 2 >= terms:
-                a2 = b2 = np.float32(0)
-            if q + 1 >= terms:
-                a1 = b1 = np.float32(0)
-            if last == p:
-                b0 = b1 = b2 = b3 = np.float32(0)
-            for c in range(columns):
-                x0, x1, x2, x3 = x_QC[q0, c], x_QC[q1, c], x_QC[q2, c], x_QC[q3, c]
-                to[p, c] += a0 * x0 + a1 * x1 + a2 * x2 + a3 * x3
-                to[last, c] += b0 * x0 + b1 * x1 + b2 * x2 + b3 * x3
-
-
-_dots = compiled(_dots_of, fastmath=_FASTMATH)
-_add_products = compiled(_add_products_of, fastmath=_FASTMATH)
-
-
-@compiled
-def _widest(given):
-    members, widest = number_at(given, 6), 0
-    for j in range(members):
-        widest = max(widest, number_at(given, _member(j)))
-    return widest
-
-
-@compiled
-def _turned_factors(given, n, to):
+def _turned(given, n, to):
     """Every B of row n as [R, O], one behind the other."""
-    rank, begin = number_at(given, 5), 0
-    for j in range(number_at(given, 6)):
+    rank, begin = number_at(given, _RANK), 0
+    for j in range(number_at(given, _COUNT)):
         out = number_at(given, _member(j))
         b_OR = _factor(given, _member(j) + 1, n, (out, rank))
-        _transposed(b_OR, to[begin : begin + rank * out].reshape(rank, out))
+        to_RO = to[begin : begin + rank * out].reshape(rank, out)
+        for r in range(rank):
+            for o in range(out):
+                to_RO[r, o] = b_OR[o, r]
         begin += rank * out
 
 
 @compiled
-def _block(given, unit):
+def _tokens_of(given, unit):
     """The row of a unit, and its tokens: from the second up to the third."""
-    blocks = number_at(given, 0)
+    blocks = number_at(given, _BLOCKS)
     n, block = unit // blocks, unit % blocks
     first, count = _row(given, n)
     return n, first + count * block // blocks, first + count * (block + 1) // blocks
+
+
+@compiled
+def _columns_of(given, unit, columns):
+    """The first of a unit's columns, and how many."""
+    blocks = number_at(given, _BLOCKS)
+    block, pieces = unit % blocks, -(-columns // _COLUMNS)
+    first = pieces * block // blocks * _COLUMNS
+    return first, min(columns, pieces * (block + 1) // blocks * _COLUMNS) - first
+
+
+@compiled
+def _forward(given, start, stop, stored):
+    tokens, inputs, rank, members = _sizes(given)
+    ranks, widest, scale = rank * members, _widest(given), tensor_at(given, _SCALE, 1, np.float32)[0]
+    x = tensor_at(given, _X, (tokens, inputs), stored)
+    shrunk = tensor_at(given, _BETWEEN, (tokens, ranks), np.float32)
+    x_TI, s_TS = np.zeros((_TILE, inputs), np.float32), np.zeros((_TILE, ranks), np.float32)
+    turned, room = np.empty(ranks * widest, np.float32), np.zeros(_TILE * widest, np.float32)
+    for unit in range(start, stop):
+        n, begin, end = _tokens_of(given, unit)
+        a_SI = _factor(given, _A, n, (ranks, inputs))
+        _turned(given, n, turned)
+        for t in range(begin, end, _TILE):
+            count, at = min(_TILE, end - t), 0
+            _widened(x, t, count, inputs, x_TI)
+            dots(x_TI, count, a_SI, scale, s_TS, 0)
+            shrunk[t : t + count] = s_TS[:count]
+            for j in range(members):
+                out = number_at(given, _member(j))
+                y = tensor_at(given, _member(j) + 2, (tokens, out), stored)
+                y_TO = room[: _TILE * out].reshape(_TILE, out)
+                b_RO = turned[at : at + rank * out].reshape(rank, out)
+                at += rank * out
+                _widened(y, t, count, out, y_TO)
+                add_products(y_TO, count, b_RO, out, s_TS.T, j * rank, 0, rank)
+                _kept(y_TO, out, y, t, count)
+
+
+@compiled
+def _slope(given, start, stop, stored):
+    tokens, inputs, rank, members = _sizes(given)
+    ranks, widest, scale = rank * members, _widest(given), tensor_at(given, _SCALE, 1, np.float32)[0]
+    asked, dx = number_at(given, _X) != 0, tensor_at(given, _X, (tokens, inputs), stored)
+    d_shrunk = tensor_at(given, _BETWEEN, (tokens, ranks), np.float32)
+    dx_TI, s_TS = np.zeros((_TILE, inputs), np.float32), np.zeros((_TILE, ranks), np.float32)
+    turned, room = np.empty(ranks * widest, np.float32), np.zeros(_TILE * widest, np.float32)
+    for unit in range(start, stop):
+        n, begin, end = _tokens_of(given, unit)
+        a_SI = _factor(given, _A, n, (ranks, inputs))
+        _turned(given, n, turned)
+        for t in range(begin, end, _TILE):
+            count, at = min(_TILE, end - t), 0
+            for j in range(members):
+                out = number_at(given, _member(j))
+                b_RO = turned[at : at + rank * out].reshape(rank, out)
+                at += rank * out
+                if number_at(given, _member(j) + 2) == 0:
+                    s_TS[:, j * rank : (j + 1) * rank] = 0
+                    continue
+                dy = tensor_at(given, _member(j) + 2, (tokens, out), stored)
+                dy_TO = room[: _TILE * out].reshape(_TILE, out)
+                _widened(dy, t, count, out, dy_TO)
+                dots(dy_TO, count, b_RO, scale, s_TS, j * rank)
+            d_shrunk[t : t + count] = s_TS[:count]
+            if asked:
+                _widened(dx, t, count, inputs, dx_TI)
+                add_products(dx_TI, count, a_SI, inputs, s_TS.T, 0, 0, ranks)
+                _kept(dx_TI, inputs, dx, t, count)
+
+
+@compiled
+def _gradients(given, start, stop, stored, size):
+    """`size`: bytes of a stored number. Tensors begin at a unit's first column, as numba looks at the sign of an index
+    that another is added to, every time.
+    """
+    tokens, inputs, rank, members = _sizes(given)
+    ranks, widest, blocks = rank * members, _widest(given), number_at(given, _BLOCKS)
+    shrunk = tensor_at(given, _BETWEEN, (tokens, ranks), np.float32)
+    d_shrunk = tensor_at(given, _SLOPE_BETWEEN, (tokens, ranks), np.float32)
+    x_TC = np.zeros((_TILE, max(inputs, widest)), np.float32)
+    turned = np.empty(rank * widest, np.float32)
+    for unit in range(start, stop):
+        n = unit // blocks
+        begin, many = _row(given, n)
+        column, columns = _columns_of(given, unit, inputs)
+        x = tensor_of(number_at(given, _X) + column * size, (tokens, inputs), stored)
+        da_SI = tensor_of(_address_of(given, _A, n) + column * _FLOAT, (ranks, inputs), np.float32)
+        for t in range(begin, begin + many, _TILE):
+            count = min(_TILE, begin + many - t)
+            _widened(x, t, count, columns, x_TC)
+            add_products(da_SI, ranks, x_TC, columns, d_shrunk, t, 0, count)
+        for j in range(members):
+            out = number_at(given, _member(j))
+            if number_at(given, _member(j) + 2) == 0:
+                continue
+            column, columns = _columns_of(given, unit, out)
+            dy = tensor_of(number_at(given, _member(j) + 2) + column * size, (tokens, out), stored)
+            db_OR = _factor(given, _member(j) + 1, n, (out, rank))
+            db_RC = turned[: rank * columns].reshape(rank, columns)
+            db_RC[:] = 0
+            for t in range(begin, begin + many, _TILE):
+                count = min(_TILE, begin + many - t)
+                _widened(dy, t, count, columns, x_TC)
+                add_products(db_RC, rank, x_TC, columns, shrunk, t, j * rank, count)
+            for c in range(columns):
+                for r in range(rank):
+                    db_OR[column + c, r] += db_RC[r, c]
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,102 +365,17 @@ def _passes(stored: type) -> _Passes:
 
     def forward(given):
         _, start, stop = part_of(given)
-        tokens, inputs, rank, members = _sizes(given)
-        ranks, widest, scale = rank * members, _widest(given), tensor_at(given, 8, 1, np.float32)[0]
-        x = tensor_at(given, 11, (tokens, inputs), stored)
-        shrunk = tensor_at(given, 12, (tokens, ranks), np.float32)
-        x_TI, s_TS = np.zeros((_TILE, inputs), np.float32), np.zeros((_TILE, ranks), np.float32)
-        turned, room = np.empty(ranks * widest, np.float32), np.zeros(_TILE * widest, np.float32)
-        for unit in range(start, stop):
-            n, begin, end = _block(given, unit)
-            a_SI = _factor(given, 7, n, (ranks, inputs))
-            _turned_factors(given, n, turned)
-            for t in range(begin, end, _TILE):
-                count, at = min(_TILE, end - t), 0
-                _widened(x, t, count, inputs, x_TI)
-                _dots(x_TI, count, a_SI, scale, s_TS, 0)
-                shrunk[t : t + count] = s_TS[:count]
-                for j in range(members):
-                    out = number_at(given, _member(j))
-                    y = tensor_at(given, _member(j) + 2, (tokens, out), stored)
-                    y_TO = room[: _TILE * out].reshape(_TILE, out)
-                    b_RO = turned[at : at + rank * out].reshape(rank, out)
-                    _widened(y, t, count, out, y_TO)
-                    _add_products(y_TO, count, b_RO, out, s_TS.T, j * rank, 0, rank)
-                    _stored(y_TO, out, y, t, count)
-                    at += rank * out
+        _forward(given, start, stop, stored)
         ended(given)
 
     def slope(given):
         _, start, stop = part_of(given)
-        tokens, inputs, rank, members = _sizes(given)
-        ranks, widest, scale = rank * members, _widest(given), tensor_at(given, 8, 1, np.float32)[0]
-        asked = number_at(given, 11) != 0
-        dx = tensor_at(given, 11, (tokens, inputs), stored)
-        d_shrunk = tensor_at(given, 12, (tokens, ranks), np.float32)
-        dx_TI, s_TS = np.zeros((_TILE, inputs), np.float32), np.zeros((_TILE, ranks), np.float32)
-        turned, room = np.empty(ranks * widest, np.float32), np.zeros(_TILE * widest, np.float32)
-        for unit in range(start, stop):
-            n, begin, end = _block(given, unit)
-            a_SI = _factor(given, 7, n, (ranks, inputs))
-            _turned_factors(given, n, turned)
-            for t in range(begin, end, _TILE):
-                count, at = min(_TILE, end - t), 0
-                for j in range(members):
-                    out = number_at(given, _member(j))
-                    b_RO = turned[at : at + rank * out].reshape(rank, out)
-                    at += rank * out
-                    if number_at(given, _member(j) + 2) == 0:
-                        s_TS[:, j * rank : (j + 1) * rank] = 0
-                        continue
-                    dy = tensor_at(given, _member(j) + 2, (tokens, out), stored)
-                    dy_TO = room[: _TILE * out].reshape(_TILE, out)
-                    _widened(dy, t, count, out, dy_TO)
-                    _dots(dy_TO, count, b_RO, scale, s_TS, j * rank)
-                d_shrunk[t : t + count] = s_TS[:count]
-                if asked:
-                    _widened(dx, t, count, inputs, dx_TI)
-                    _add_products(dx_TI, count, a_SI, inputs, s_TS.T, 0, 0, ranks)
-                    _stored(dx_TI, inputs, dx, t, count)
+        _slope(given, start, stop, stored)
         ended(given)
 
     def gradients(given):
         _, start, stop = part_of(given)
-        tokens, inputs, rank, members = _sizes(given)
-        ranks, widest, blocks = rank * members, _widest(given), number_at(given, 0)
-        shrunk = tensor_at(given, 12, (tokens, ranks), np.float32)
-        d_shrunk = tensor_at(given, 13, (tokens, ranks), np.float32)
-        x_TC = np.zeros((_TILE, max(inputs, widest)), np.float32)
-        turned = np.empty(rank * widest, np.float32)
-        for unit in range(start, stop):
-            n, block = unit // blocks, unit % blocks
-            begin, many = _row(given, n)
-            column = inputs * block // blocks
-            columns = inputs * (block + 1) // blocks - column
-            # From their first column, as an index that is added to is looked at every time.
-            x = tensor_of(number_at(given, 11) + column * size, (tokens, inputs), stored)
-            da_SI = tensor_of(_address(given, 7, n) + column * _FLOAT, (ranks, inputs), np.float32)
-            for t in range(begin, begin + many, _TILE):
-                count = min(_TILE, begin + many - t)
-                _widened(x, t, count, columns, x_TC)
-                _add_products(da_SI, ranks, x_TC, columns, d_shrunk, t, 0, count)
-            for j in range(members):
-                out = number_at(given, _member(j))
-                if number_at(given, _member(j) + 2) == 0:
-                    continue
-                column = out * block // blocks
-                columns = out * (block + 1) // blocks - column
-                dy = tensor_of(number_at(given, _member(j) + 2) + column * size, (tokens, out), stored)
-                db_OR = _factor(given, _member(j) + 1, n, (out, rank))
-                db_RC = turned[: rank * columns].reshape(rank, columns)
-                db_RC[:] = 0
-                for t in range(begin, begin + many, _TILE):
-                    count = min(_TILE, begin + many - t)
-                    _widened(dy, t, count, columns, x_TC)
-                    _add_products(db_RC, rank, x_TC, columns, shrunk, t, j * rank, count)
-                for o in range(columns):
-                    for r in range(rank):
-                        db_OR[column + o, r] += db_RC[r, o]
+        _gradients(given, start, stop, stored, size)
         ended(given)
 
     return _Passes(Pass(forward), Pass(slope), Pass(gradients))
