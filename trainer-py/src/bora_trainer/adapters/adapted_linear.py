@@ -168,6 +168,19 @@ def _leaf(slot: Slot, in_hand: RowsInHand) -> Tensor:
 _ANCHOR = torch.empty(0, requires_grad=True)
 
 
+def _keep(
+    ctx: Any, x: Tensor, shared: SharedInput, in_hand: RowsInHand, outputs: Sequence[Tensor], *saved: Tensor
+) -> None:
+    """For the backward of either way, where there is one."""
+    if in_hand.gradient_NP is None:
+        return
+    ctx.save_for_backward(*saved)
+    ctx.shared, ctx.in_hand, ctx.shape = shared, in_hand, x.shape
+    ctx.set_materialize_grads(False)
+    if not ctx.needs_input_grad[0]:  # nobody asks for what goes back through those that are not adapted
+        ctx.mark_non_differentiable(*outputs[len(shared.slots_b) :])
+
+
 class _Fused(torch.autograd.Function):
     """All members of a `SharedInput` at once, in batched products."""
 
@@ -180,12 +193,7 @@ class _Fused(torch.autograd.Function):
         outputs = tuple(member.base(x) for member in shared.members)
         for y, shrunk_NTR, b_NOR in zip(outputs, shrunk_NTS.split(shared.rank, dim=-1), bs, strict=False):
             _add_product(y, shrunk_NTR, b_NOR.mT, shared.scale, in_hand.layout)
-        if in_hand.gradient_NP is not None:
-            ctx.save_for_backward(x_NTI, shrunk_NTS, a_NSI, *bs)
-            ctx.shared, ctx.in_hand, ctx.shape = shared, in_hand, x.shape
-            ctx.set_materialize_grads(False)
-            if not ctx.needs_input_grad[0]:  # nobody asks for what goes back through those that are not adapted
-                ctx.mark_non_differentiable(*outputs[len(bs) :])
+        _keep(ctx, x, shared, in_hand, outputs, x_NTI, shrunk_NTS, a_NSI, *bs)
         return outputs
 
     @staticmethod
@@ -235,12 +243,7 @@ class _Compiled(torch.autograd.Function):
         outputs = tuple(member.base(x).contiguous() for member in shared.members)
         adapted = outputs[: len(shared.slots_b)]
         shrunk_MS = compiled_change.add_change(x_MI, adapted, in_hand.rows_NP, shared.factors, in_hand.layout)
-        if in_hand.gradient_NP is not None:
-            ctx.save_for_backward(x_MI, shrunk_MS)
-            ctx.shared, ctx.in_hand, ctx.shape = shared, in_hand, x.shape
-            ctx.set_materialize_grads(False)
-            if not ctx.needs_input_grad[0]:
-                ctx.mark_non_differentiable(*outputs[len(adapted) :])
+        _keep(ctx, x, shared, in_hand, outputs, x_MI, shrunk_MS)
         return outputs
 
     @staticmethod

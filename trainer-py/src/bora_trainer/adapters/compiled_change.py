@@ -254,13 +254,21 @@ def _columns_of(given, unit, columns):
 
 
 @compiled
+def _room(given):
+    """What a part works in: a tile of inputs and of what is between A and B, every B of a row, a tile of one output."""
+    _, inputs, rank, members = _sizes(given)
+    ranks, widest = rank * members, _widest(given)
+    tiles = np.zeros((_TILE, inputs), np.float32), np.zeros((_TILE, ranks), np.float32)
+    return tiles[0], tiles[1], np.empty(ranks * widest, np.float32), np.zeros(_TILE * widest, np.float32)
+
+
+@compiled
 def _forward(given, start, stop, stored):
     tokens, inputs, rank, members = _sizes(given)
-    ranks, widest, scale = rank * members, _widest(given), tensor_at(given, _SCALE, 1, np.float32)[0]
+    ranks, scale = rank * members, tensor_at(given, _SCALE, 1, np.float32)[0]
     x = tensor_at(given, _X, (tokens, inputs), stored)
     shrunk = tensor_at(given, _BETWEEN, (tokens, ranks), np.float32)
-    x_TI, s_TS = np.zeros((_TILE, inputs), np.float32), np.zeros((_TILE, ranks), np.float32)
-    turned, room = np.empty(ranks * widest, np.float32), np.zeros(_TILE * widest, np.float32)
+    x_TI, s_TS, turned, room = _room(given)
     for unit in range(start, stop):
         n, begin, end = _tokens_of(given, unit)
         a_SI = _factor(given, _A, n, (ranks, inputs))
@@ -284,11 +292,10 @@ def _forward(given, start, stop, stored):
 @compiled
 def _slope(given, start, stop, stored):
     tokens, inputs, rank, members = _sizes(given)
-    ranks, widest, scale = rank * members, _widest(given), tensor_at(given, _SCALE, 1, np.float32)[0]
+    ranks, scale = rank * members, tensor_at(given, _SCALE, 1, np.float32)[0]
     asked, dx = number_at(given, _X) != 0, tensor_at(given, _X, (tokens, inputs), stored)
     d_shrunk = tensor_at(given, _BETWEEN, (tokens, ranks), np.float32)
-    dx_TI, s_TS = np.zeros((_TILE, inputs), np.float32), np.zeros((_TILE, ranks), np.float32)
-    turned, room = np.empty(ranks * widest, np.float32), np.zeros(_TILE * widest, np.float32)
+    dx_TI, s_TS, turned, room = _room(given)
     for unit in range(start, stop):
         n, begin, end = _tokens_of(given, unit)
         a_SI = _factor(given, _A, n, (ranks, inputs))
