@@ -84,11 +84,9 @@ class SharedInput:
         assert not (plain and beside), "the reference is each adapted module by itself"
         self.members, self.scale = (*members, *beside), scale
         self._beside = frozenset(beside)
-        self.slots_b = tuple(slots_b)
         rank, inputs = slots_a[0].shape
-        self.rank = rank
-        self.slot_a = Slot(slots_a[0].module, "lora_A", (rank * len(slots_a), inputs), slots_a[0].offset)
-        self.factors = Factors.of(self.slot_a, self.slots_b, scale)
+        slot_a = Slot(slots_a[0].module, "lora_A", (rank * len(slots_a), inputs), slots_a[0].offset)
+        self.factors = Factors.of(slot_a, slots_b, scale)
         self.plain = plain or not all(is_plain_matrix(member.base) for member in members)
         self._in_hand: RowsInHand | None = None
         self._x: Tensor | None = None
@@ -141,10 +139,10 @@ class SharedInput:
     def _plain(self, x: Tensor, in_hand: RowsInHand) -> list[Tensor]:
         """One module after the other, gradients by autograd."""
         layout, outputs = in_hand.layout, []
-        a_NSI = _leaf(self.slot_a, in_hand)
-        for place, (member, slot) in enumerate(zip(self.members, self.slots_b, strict=True)):
+        a_NSI = _leaf(self.factors.slot_a, in_hand)
+        for place, (member, slot) in enumerate(zip(self.members, self.factors.slots_b, strict=True)):
             y, x_NTI = member.base(x), layout.by_row(x)
-            a_NRI = a_NSI[:, place * self.rank : (place + 1) * self.rank]
+            a_NRI = a_NSI[:, place * self.factors.rank : (place + 1) * self.factors.rank]
             shrunk_NTR = torch.bmm(x_NTI, a_NRI.to(x.dtype).mT)
             change_NTO = torch.bmm(shrunk_NTR, _leaf(slot, in_hand).to(x.dtype).mT)
             outputs.append(y + self.scale * layout.back(change_NTO).view(y.shape))
@@ -178,7 +176,7 @@ def _keep(
     ctx.shared, ctx.in_hand, ctx.shape = shared, in_hand, x.shape
     ctx.set_materialize_grads(False)
     if not ctx.needs_input_grad[0]:  # nobody asks for what goes back through those that are not adapted
-        ctx.mark_non_differentiable(*outputs[len(shared.slots_b) :])
+        ctx.mark_non_differentiable(*outputs[len(shared.factors.slots_b) :])
 
 
 class _Fused(torch.autograd.Function):
@@ -187,11 +185,11 @@ class _Fused(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, anchor: Tensor, shared: SharedInput, in_hand: RowsInHand) -> tuple[Tensor, ...]:
         x_NTI = in_hand.layout.by_row(x)
-        a_NSI = shared.slot_a.view(in_hand.rows_NP).to(x.dtype)
-        bs = [slot.view(in_hand.rows_NP).to(x.dtype) for slot in shared.slots_b]
+        a_NSI = shared.factors.slot_a.view(in_hand.rows_NP).to(x.dtype)
+        bs = [slot.view(in_hand.rows_NP).to(x.dtype) for slot in shared.factors.slots_b]
         shrunk_NTS = torch.bmm(x_NTI, a_NSI.mT)
         outputs = tuple(member.base(x) for member in shared.members)
-        for y, shrunk_NTR, b_NOR in zip(outputs, shrunk_NTS.split(shared.rank, dim=-1), bs, strict=False):
+        for y, shrunk_NTR, b_NOR in zip(outputs, shrunk_NTS.split(shared.factors.rank, dim=-1), bs, strict=False):
             _add_product(y, shrunk_NTR, b_NOR.mT, shared.scale, in_hand.layout)
         _keep(ctx, x, shared, in_hand, outputs, x_NTI, shrunk_NTS, a_NSI, *bs)
         return outputs
@@ -204,10 +202,10 @@ class _Fused(torch.autograd.Function):
         in_hand: RowsInHand = ctx.in_hand
         assert in_hand.gradient_NP is not None
         slopes = [dy if dy is None else dy.reshape(-1, dy.shape[-1]) for dy in gradients]
-        shrunk = zip(shared.slots_b, slopes, shrunk_NTS.split(shared.rank, dim=-1), bs, strict=False)
+        shrunk = zip(shared.factors.slots_b, slopes, shrunk_NTS.split(shared.factors.rank, dim=-1), bs, strict=False)
         parts = [_backward_of_b(slot, dy, s_NTR, b_NOR, shared.scale, in_hand) for slot, dy, s_NTR, b_NOR in shrunk]
         d_shrunk_NTS = parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
-        bmm_into(shared.slot_a.view(in_hand.gradient_NP), d_shrunk_NTS.mT, x_NTI, alpha=shared.scale, beta=1)
+        bmm_into(shared.factors.slot_a.view(in_hand.gradient_NP), d_shrunk_NTS.mT, x_NTI, alpha=shared.scale, beta=1)
         if not ctx.needs_input_grad[0]:
             return None, None, None, None
         dx_MI = _slope_of_input(shared, slopes, d_shrunk_NTS, a_NSI, in_hand.layout)
@@ -241,7 +239,7 @@ class _Compiled(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, anchor: Tensor, shared: SharedInput, in_hand: RowsInHand) -> tuple[Tensor, ...]:
         x_MI = x.reshape(-1, x.shape[-1]).contiguous()
         outputs = tuple(member.base(x).contiguous() for member in shared.members)
-        adapted = outputs[: len(shared.slots_b)]
+        adapted = outputs[: len(shared.factors.slots_b)]
         shrunk_MS = compiled_change.add_change(x_MI, adapted, in_hand.rows_NP, shared.factors, in_hand.layout)
         _keep(ctx, x, shared, in_hand, outputs, x_MI, shrunk_MS)
         return outputs
@@ -255,7 +253,7 @@ class _Compiled(torch.autograd.Function):
         assert in_hand.gradient_NP is not None
         slopes = [dy if dy is None else dy.reshape(-1, dy.shape[-1]).contiguous() for dy in gradients]
         dx_MI = _slope_of_base(shared, slopes) if ctx.needs_input_grad[0] else None
-        adapted, where = slopes[: len(shared.slots_b)], (shared.factors, in_hand.layout)
+        adapted, where = slopes[: len(shared.factors.slots_b)], (shared.factors, in_hand.layout)
         if any(dy is not None for dy in adapted):
             d_shrunk_MS = compiled_change.add_slope(dx_MI, adapted, in_hand.rows_NP, *where)
             compiled_change.add_gradients(in_hand.gradient_NP, x_MI, (shrunk_MS, d_shrunk_MS), adapted, *where)
