@@ -3,9 +3,12 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import cards  # first: it decides how Triton runs
 import pytest
 import tiny_runs
 import torch
+
+from bora_trainer import card_kernels
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +25,9 @@ def threads() -> Iterator[None]:
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels for graphics cards are taken, on the CPU too."""
+    monkeypatch.setattr(card_kernels, "run_on", lambda tensor: tensor.device.type == torch.device(cards.DEVICE).type)

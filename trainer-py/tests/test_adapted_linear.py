@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import ModuleType
 
+import cards
 import pytest
 import torch
 from tiny_models import FAMILIES, TARGETS, adapter, documents, loaded, random_rows, tiny_model
 from torch import Tensor, nn
 
-from bora_trainer.adapters import compiled_change
+from bora_trainer.adapters import adapted_linear, compiled_change
 from bora_trainer.adapters.adapted_linear import AdaptedLinear, RowsInHand, SharedInput
 from bora_trainer.adapters.attached import _beside, _runs, _siblings
 from bora_trainer.adapters.layout import Layout
@@ -22,15 +24,34 @@ from bora_trainer.row_layout import RowLayout
 from bora_trainer.spec import AdapterSpec
 
 
-@pytest.fixture(params=["passes", "products"])
+@pytest.fixture(params=["passes", "kernels", "products"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Compiled passes, as a CPU takes, or batched products, as a GPU does: it ran, and the other did not."""
-    calls, add_change = [], compiled_change.add_change
-    monkeypatch.setattr(compiled_change, "add_change", lambda *given: calls.append(1) or add_change(*given))
-    if request.param == "products":
-        monkeypatch.setattr(compiled_change, "takes", lambda *_: False)
+    """Compiled passes, as a CPU takes, kernels, as a card does, or batched products: it ran, and the others did not."""
+    ways: dict[str, ModuleType] = {"passes": compiled_change}
+    if request.param == "kernels":
+        pytest.importorskip("triton", reason="Triton is not installed")
+        from bora_trainer.adapters import card_change
+
+        ways["kernels"] = card_change
+    calls = []
+    for name, module in ways.items():
+        monkeypatch.setattr(module, "add_change", noted(module.add_change, calls, name))
+    monkeypatch.setattr(adapted_linear, "change_for", lambda *_: ways.get(request.param))
     yield request.param
-    assert bool(calls) == (request.param == "passes")
+    assert set(calls) == {request.param} & {*ways}
+
+
+def noted(add_change: Callable[..., Tensor], calls: list[str], name: str) -> Callable[..., Tensor]:
+    def called(*given: object) -> Tensor:
+        calls.append(name)
+        return add_change(*given)
+
+    return called
+
+
+def device_of(way: str) -> str:
+    """Where there is a card, kernels compute on it."""
+    return cards.DEVICE if way == "kernels" else "cpu"
 
 
 TASKS = 3
@@ -44,13 +65,16 @@ ALL_LINEAR = {
 
 
 def gradients(
-    family: str, spec: AdapterSpec, dtype: torch.dtype, rows_of: list[list[Document]] = DOCUMENTS, *, plain: bool
-) -> tuple[Tensor, Tensor, Engine]:
-    model = tiny_model(family).to(dtype)  # pyright: ignore[reportArgumentType]
+    family: str, spec: AdapterSpec, dtype: torch.dtype, rows_of: list[list[Document]] = DOCUMENTS, *,
+    plain: bool, way: str = "",
+) -> tuple[Tensor, Tensor, Engine]:  # fmt: skip
+    device = device_of(way)
+    model = tiny_model(family).to(device=device, dtype=dtype)  # pyright: ignore[reportArgumentType, reportCallIssue]
     engine = Engine(loaded(model), spec, plain_adapters=plain)
-    rows = random_rows(engine, TASKS).to(torch.promote_types(dtype, torch.float32))
+    rows = random_rows(engine, TASKS).to(device, torch.promote_types(dtype, torch.float32))
     gradient = torch.zeros_like(rows)
-    return engine.accumulate(rows, gradient, pack(rows_of), range(TASKS), WEIGHTS), gradient, engine
+    nats = engine.accumulate(rows, gradient, pack(rows_of), range(TASKS), WEIGHTS)
+    return nats.cpu(), gradient.cpu(), engine
 
 
 @pytest.mark.parametrize("targets", [TARGETS, ALL_LINEAR], ids=["some", "all linear"])
@@ -67,11 +91,11 @@ def test_together_they_give_the_gradients_of_torchs_own_operations(family: str, 
 @pytest.mark.parametrize("documents_of_rows", [DOCUMENTS, DOCUMENTS[:1] * TASKS], ids=["unequal", "a rectangle"])
 @pytest.mark.parametrize("targets", [TARGETS, ALL_LINEAR], ids=["some", "all linear"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_both_ways_give_the_gradients_of_torchs_own_operations_in_float32(
+def test_every_way_gives_the_gradients_of_torchs_own_operations_in_float32(
     family: str, targets: dict[str, tuple[str, ...]], documents_of_rows: list[list[Document]], way: str
 ):
     spec = dataclasses.replace(adapter(family), targets=targets[family])
-    nats, found, _ = gradients(family, spec, torch.float32, documents_of_rows, plain=False)
+    nats, found, _ = gradients(family, spec, torch.float32, documents_of_rows, plain=False, way=way)
     expected_nats, expected, _ = gradients(family, spec, torch.float64, documents_of_rows, plain=True)
     torch.testing.assert_close(nats, expected_nats, rtol=1e-4, atol=0)
     assert ((found - expected).norm(dim=1) / expected.norm(dim=1)).max() < 1e-4
@@ -79,7 +103,9 @@ def test_both_ways_give_the_gradients_of_torchs_own_operations_in_float32(
 
 @pytest.mark.parametrize("family", ["llama-tied", "gpt2"])
 def test_a_base_in_bfloat16_gives_float32_gradients_that_differ_by_its_rounding(family: str, way: str):
-    nats, found, _ = gradients(family, adapter(family), torch.bfloat16, plain=False)
+    if way == "kernels" and cards.DEVICE == "cpu":
+        pytest.skip("Triton's interpreter multiplies the bits of bfloat16")
+    nats, found, _ = gradients(family, adapter(family), torch.bfloat16, plain=False, way=way)
     expected_nats, expected, _ = gradients(family, adapter(family), torch.bfloat16, plain=True)
     assert found.dtype == torch.float32 and found.isfinite().all()
     torch.testing.assert_close(nats, expected_nats, rtol=1e-2, atol=0)
@@ -156,13 +182,13 @@ def test_their_input_is_kept_once(way: str):
     """By the storages that the backward of query and value holds on to; in torch's own operations each keeps it."""
     kept: dict[bool, int] = {}
     for plain in (False, True):
-        shared, x = one_group(plain=plain)
+        shared, x, rows = one_group(plain=plain, way=way)
         storages: list[int] = []
         hooks = torch.autograd.graph.saved_tensors_hooks(
             lambda tensor, storages=storages: storages.append(tensor.untyped_storage().data_ptr()) or tensor,
             lambda tensor: tensor,
         )
-        with hooks, shared.reading(RowsInHand(ROWS, LAYOUT, torch.zeros_like(ROWS))):
+        with hooks, shared.reading(RowsInHand(rows, LAYOUT, torch.zeros_like(rows))):
             outputs = [member(x) for member in shared.members]
         assert all(output.requires_grad for output in outputs)
         kept[plain] = storages.count(x.untyped_storage().data_ptr())
@@ -177,19 +203,21 @@ SLOTS = Layout.of(_TENSORS).slots  # pyright: ignore[reportArgumentType]
 ROWS = torch.randn(TASKS, Layout.of(_TENSORS).weights, generator=torch.Generator().manual_seed(0))  # pyright: ignore[reportArgumentType]
 
 
-def one_group(*, plain: bool = False) -> tuple[SharedInput, Tensor]:
+def one_group(*, plain: bool = False, way: str = "") -> tuple[SharedInput, Tensor, Tensor]:
+    """With an input and rows."""
     torch.manual_seed(1)
-    members = [AdaptedLinear(nn.Linear(INPUTS, size).requires_grad_(False)) for size in OUTPUTS]
+    device = device_of(way)
+    members = [AdaptedLinear(nn.Linear(INPUTS, size).requires_grad_(False).to(device)) for size in OUTPUTS]
     shared = SharedInput(members, SLOTS[:2], SLOTS[2:], 0.5, plain=plain)
-    return shared, torch.randn(TASKS, 5, INPUTS).requires_grad_()
+    return shared, torch.randn(TASKS, 5, INPUTS).to(device).requires_grad_(), ROWS.to(device)
 
 
 def test_an_output_that_nobody_reads_gets_no_gradient_and_the_others_theirs(way: str):
     found = []
     for plain in (False, True):
-        shared, x = one_group(plain=plain)
-        gradient = torch.zeros_like(ROWS)
-        with shared.reading(RowsInHand(ROWS, LAYOUT, gradient)):
+        shared, x, rows = one_group(plain=plain, way=way)
+        gradient = torch.zeros_like(rows)
+        with shared.reading(RowsInHand(rows, LAYOUT, gradient)):
             first, _ = (member(x) for member in shared.members)
             first.sum().backward()
         assert x.grad is not None
@@ -199,22 +227,22 @@ def test_an_output_that_nobody_reads_gets_no_gradient_and_the_others_theirs(way:
 
 
 def test_a_member_that_is_given_another_input_after_all_is_computed_from_that(way: str):
-    shared, x = one_group()
+    shared, x, rows = one_group(way=way)
     other = torch.randn_like(x)
-    with shared.reading(RowsInHand(ROWS, LAYOUT)):
+    with shared.reading(RowsInHand(rows, LAYOUT)):
         mixed = [member(given) for member, given in zip(shared.members, (x, other), strict=True)]
         expected = [[member(given) for member in shared.members] for given in (x, other)]
     torch.testing.assert_close(mixed, [expected[0][0], expected[1][1]])
 
 
 def test_without_rows_in_hand_the_base_speaks_alone():
-    shared, x = one_group()
+    shared, x, _ = one_group()
     for member in shared.members:
         assert torch.equal(member(x), member.base(x))
 
 
 def test_an_input_that_does_not_hold_every_row_is_refused():
-    shared, x = one_group()
+    shared, x, _ = one_group()
     with (
         shared.reading(RowsInHand(ROWS, LAYOUT)),
         pytest.raises(TrainerError, match=r"\(2, 5, 8\) for 3 rows") as raised,

@@ -3,103 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 
 import pytest
 import torch
-from torch import Tensor
+from change_cases import CASES, Case, close
 
 from bora_trainer import compiled_passes
 from bora_trainer.adapters import compiled_change
-from bora_trainer.adapters.compiled_change import Factors
-from bora_trainer.adapters.layout import Layout, Slot, TensorName
 from bora_trainer.row_layout import RowLayout
-
-SCALE = 0.5
-Named = tuple[str, TensorName, tuple[int, int]]
-TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1e-2}  # of what is stored; the gradients are float32 always
-
-
-@dataclass
-class Case:
-    """Rows of these lengths, end to end or, where all are alike and nothing follows, a rectangle."""
-
-    lengths: tuple[int, ...]
-    behind: int = 0
-    rank: int = 4
-    inputs: int = 24
-    outputs: tuple[int, ...] = (40, 16)
-    dtype: torch.dtype = torch.float32
-
-    def __post_init__(self) -> None:
-        torch.manual_seed(0)
-        numbered = list(enumerate(self.outputs))
-        a: list[Named] = [(f"{j}", "lora_A", (self.rank, self.inputs)) for j, _ in numbered]
-        b: list[Named] = [(f"{j}", "lora_B", (out, self.rank)) for j, out in numbered]
-        layout = Layout.of([*a, *b])
-        slots_b = tuple(slot for slot in layout.slots if slot.name == "lora_B")
-        slot_a = Slot("0", "lora_A", (self.rank * len(self.outputs), self.inputs), 0)
-        self.factors = Factors.of(slot_a, slots_b, SCALE)
-        rows, tokens = len(self.lengths), sum(self.lengths) + self.behind
-        even = len(set(self.lengths)) == 1 and not self.behind
-        self.layout = RowLayout(rows, self.lengths[0]) if even else RowLayout.end_to_end(self.lengths, tokens)
-        self.rows = torch.randn(rows, layout.weights)
-        self.gradient = torch.randn(rows, layout.weights)
-        self.x, self.dx = (torch.randn(tokens, self.inputs).to(self.dtype) for _ in range(2))
-        self.y, self.dy = ([torch.randn(tokens, out).to(self.dtype) for out in self.outputs] for _ in range(2))
-
-    def run(self, *, unread: int | None = None, asked: bool = True) -> list[Tensor]:
-        """Outputs, d x and the gradient, by the passes; the output `unread` has no slope, and `asked`: for d x."""
-        y, dx, gradient = [each.clone() for each in self.y], self.dx.clone(), self.gradient.clone()
-        dy = [None if j == unread else each for j, each in enumerate(self.dy)]
-        shrunk = compiled_change.add_change(self.x, y, self.rows, self.factors, self.layout)
-        slope = compiled_change.add_slope(dx if asked else None, dy, self.rows, self.factors, self.layout)
-        compiled_change.add_gradients(gradient, self.x, (shrunk, slope), dy, self.factors, self.layout)
-        return [*y, dx, gradient]
-
-    def expected(self, *, unread: int | None = None, asked: bool = True) -> list[Tensor]:
-        """In float64, row by row."""
-        y, dx, gradient = [each.double() for each in self.y], self.dx.double(), self.gradient.double()
-        start, rank = 0, self.rank
-        for n, length in enumerate(self.lengths):
-            some, start = slice(start, start + length), start + length
-            x, row, d_row = self.x[some].double(), self.rows[n : n + 1].double(), gradient[n : n + 1]
-            a_SI, da_SI = self.factors.slot_a.view(row)[0], self.factors.slot_a.view(d_row)[0]
-            for j, slot in enumerate(self.factors.slots_b):
-                a_RI, b_OR, dy = a_SI[j * rank : (j + 1) * rank], slot.view(row)[0], self.dy[j][some].double()
-                y[j][some] += SCALE * x @ a_RI.mT @ b_OR.mT
-                if j == unread:
-                    continue
-                slot.view(d_row)[0].add_(SCALE * dy.mT @ (x @ a_RI.mT))
-                da_SI[j * rank : (j + 1) * rank] += SCALE * (dy @ b_OR).mT @ x
-                if asked:
-                    dx[some] += SCALE * dy @ b_OR @ a_RI
-        return [*y, dx, gradient]
-
-
-def close(found: list[Tensor], expected: list[Tensor], dtype: torch.dtype) -> None:
-    *stored, gradient = found
-    *expected_stored, expected_gradient = expected
-    for one, other in zip(stored, expected_stored, strict=True):
-        assert one.dtype == dtype
-        torch.testing.assert_close(one.double(), other, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
-    assert gradient.dtype == torch.float32
-    torch.testing.assert_close(gradient.double(), expected_gradient, rtol=1e-4, atol=1e-4)
-
-
-CASES = {
-    "a rectangle": Case((8, 8, 8)),
-    "one token a row": Case((1, 1)),
-    "one row, many tiles": Case((131,)),
-    "unequal, one empty, pads behind": Case((3, 0, 70, 33), behind=5),
-    "rank 1, one member": Case((5, 9), rank=1, outputs=(7,)),
-    "rank 3, odd sizes": Case((5, 9, 2), rank=3, inputs=13, outputs=(5, 1, 9)),
-    "rank 16": Case((40, 12), rank=16, inputs=128, outputs=(128, 64)),
-    "bfloat16": Case((40, 12, 7), rank=16, inputs=96, outputs=(128, 64), dtype=torch.bfloat16),
-    "bfloat16, a rectangle": Case((33, 33), dtype=torch.bfloat16),
-    "fewer columns than blocks": Case((131,), outputs=(1, 17), inputs=5),
-}
-
 
 @pytest.fixture(autouse=True)
 def small_work_is_shared_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,7 +23,7 @@ def test_outputs_slopes_and_gradients_are_those_of_the_formulas(
     name: str, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    close(CASES[name].run(), CASES[name].expected(), CASES[name].dtype)
+    close(CASES[name].run(compiled_change), CASES[name].expected(), CASES[name].dtype)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -120,14 +31,14 @@ def test_the_number_of_threads_changes_no_bit(name: str, monkeypatch: pytest.Mon
     found = []
     for threads in (1, 2, 7):
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
-        found.append(CASES[name].run())
+        found.append(CASES[name].run(compiled_change))
     for other in found[1:]:
         assert all(torch.equal(one, another) for one, another in zip(found[0], other, strict=True))
 
 
 def test_tokens_behind_the_last_row_get_nothing() -> None:
     case = CASES["unequal, one empty, pads behind"]
-    *stored, _ = case.run()
+    *stored, _ = case.run(compiled_change)
     for one, before in zip(stored, [*case.y, case.dx], strict=True):
         assert torch.equal(one[-case.behind :], before[-case.behind :])
 
@@ -135,18 +46,18 @@ def test_tokens_behind_the_last_row_get_nothing() -> None:
 @pytest.mark.parametrize("unread", [0, 1])
 def test_an_output_that_nobody_reads_adds_nothing(unread: int) -> None:
     case = CASES["unequal, one empty, pads behind"]
-    close(case.run(unread=unread), case.expected(unread=unread), case.dtype)
+    close(case.run(compiled_change, unread=unread), case.expected(unread=unread), case.dtype)
 
 
 def test_a_slope_that_nobody_asks_for_is_left_alone() -> None:
     case = CASES["a rectangle"]
-    close(case.run(asked=False), case.expected(asked=False), case.dtype)
+    close(case.run(compiled_change, asked=False), case.expected(asked=False), case.dtype)
 
 
 def test_a_value_that_is_not_finite_stays_in_its_row() -> None:
     case = Case((5, 9, 3), rank=3, behind=2)
     case.x[6] = torch.nan
-    *outputs, dx, gradient = case.run()
+    *outputs, dx, gradient = case.run(compiled_change)
     assert gradient.isnan().any(1).tolist() == [False, True, False]
     for y in outputs:
         assert y.isnan().any(1).nonzero().flatten().tolist() == [6]

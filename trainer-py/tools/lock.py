@@ -4,8 +4,8 @@ Two locks, one environment: images and users who only train install requirements
 add requirements-dev.lock on top, resolved under the first as a constraint, so that no version differs between them.
 requirements-audit.lock is of another environment, that of `npm run audit`.
 
-No lock holds torch or what only torch needs on some platforms (CUDA libraries): torch is installed before, from
-the index the user has configured. Packages that are used for their files come without their own requirements.
+No lock holds torch or what only torch needs on some platforms (CUDA libraries), but for what a source names itself:
+torch is installed before, from the index the user has configured. Packages that are used for their files come without their own requirements.
 """
 
 import json
@@ -45,7 +45,8 @@ def compile_lock(source: str, options: list[str]) -> dict[str, str]:
         command = [sys.executable, "-m", "piptools", "compile", *OPTIONS.split(), *options, "-o", str(target), source]
         subprocess.run(command, cwd=ROOT, check=True)
         blocks = re.findall(r"^([A-Za-z0-9][\w.-]*)(==.+(?:\n    .+)*)", target.read_text(), re.MULTILINE)
-    return {name: name + rest for name, rest in blocks if not LEFT_OUT.fullmatch(name)}
+    named = re.findall(r"^[A-Za-z0-9][\w.-]*", (ROOT / source).read_text(), re.MULTILINE)
+    return {name: name + rest for name, rest in blocks if name in named or not LEFT_OUT.fullmatch(name)}
 
 
 def lock_files(source: str) -> dict[str, str]:

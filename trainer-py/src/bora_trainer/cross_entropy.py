@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from bora_trainer import card_kernels
+
 _PRODUCT_BYTES = 128 * 2**20  # of one product with the output embedding: enough rows to fill the processor
 # Of those, so many pass through softmax together on a CPU, 4 MiB in float32: all at once took twice as long.
 _CACHED_LOGITS = 2**20
@@ -68,18 +70,13 @@ class _Nats(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, hidden_MH: Tensor, targets_M: Tensor, output: OutputEmbedding) -> Tensor:
-        vocabulary = output.weight_VH.shape[0]
         slope_MH = torch.empty_like(hidden_MH) if ctx.needs_input_grad[0] else None
         nats_M = hidden_MH.new_empty(len(targets_M), dtype=torch.promote_types(hidden_MH.dtype, torch.float32))
         rows = positions_at_once(output)
-        cached = _CACHED_LOGITS // vocabulary if hidden_MH.device.type == "cpu" else rows
         held_MV = output.held(rows if len(targets_M) > rows // 8 else len(targets_M))
         for piece in _pieces(len(targets_M), rows):
             product_MV = output.product(hidden_MH[piece], held_MV[: piece.stop - piece.start])
-            for part in _pieces(len(product_MV), cached):
-                some = slice(piece.start + part.start, piece.start + part.stop)
-                target_M1 = targets_M[some, None]
-                nats_M[some] = _nats_and_slope(product_MV[part], target_M1, output, sloped=slope_MH is not None)
+            _write(product_MV, targets_M[piece], nats_M[piece], output, sloped=slope_MH is not None)
             if slope_MH is not None:
                 torch.mm(product_MV, output.weight_VH, out=slope_MH[piece])
         ctx.save_for_backward(slope_MH)
@@ -97,6 +94,18 @@ def _pieces(count: int, most: int) -> Iterator[slice]:
     parts = max(1, -(-count // max(1, most)))
     step = max(1, -(-count // parts))
     return (slice(start, min(start + step, count)) for start in range(0, count, step))
+
+
+def _write(product_MV: Tensor, targets_M: Tensor, nats_M: Tensor, output: OutputEmbedding, *, sloped: bool) -> None:
+    """Fills `nats_M`. With `sloped` the product is overwritten by its slope."""
+    if output.softcap is None and nats_M.dtype == torch.float32 and card_kernels.run_on(product_MV):
+        from bora_trainer import card_nats  # where `run_on` said so, and nowhere else
+
+        card_nats.write_nats_and_slope(product_MV, targets_M, nats_M, sloped=sloped)
+        return
+    cached = _CACHED_LOGITS // product_MV.shape[1] if product_MV.is_cpu else len(product_MV)
+    for part in _pieces(len(product_MV), cached):
+        nats_M[part] = _nats_and_slope(product_MV[part], targets_M[part, None], output, sloped=sloped)
 
 
 def _nats_and_slope(product_MV: Tensor, target_M1: Tensor, output: OutputEmbedding, *, sloped: bool) -> Tensor:

@@ -68,7 +68,8 @@ class Shape:
             pieces |= {"place": places, "real": places, "origin": back, "origin_real": back}
         if self.end_to_end:
             ragged = (math.prod(self.end_to_end),)
-            pieces |= {"row_place": ragged, "row_real": ragged, "row_origin": (math.prod(cells),)}
+            pieces |= {"row_place": ragged, "row_real": ragged, "row_origin": (math.prod(cells),),
+                       "row_bounds": (self.end_to_end[0] + 1,)}  # fmt: skip
         return pieces
 
 
@@ -143,8 +144,9 @@ class DeviceBatch:
         whose = RowLayout(shape.rows, shape.width)
         if shape.end_to_end:
             whose = RowLayout(
-                *shape.end_to_end, views["row_place"], views["row_real"][:, None] != 0, views["row_origin"]
-            )
+                *shape.end_to_end, views["row_place"], views["row_real"][:, None] != 0, views["row_origin"],
+                views["row_bounds"],
+            )  # fmt: skip
         of_tokens = (views["read"], views["target"], views["row"], views["document"])
         return cls(shape, buffer, views["tokens"], views["positions"], views["segments"], *of_tokens, layout, whose)
 

@@ -11,7 +11,6 @@ Shapes: D tasks, P weights a row. Columns of P never meet, so threads share them
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +20,7 @@ from torch import Tensor
 from bora_trainer.compiled_passes import Pass, compiled, ended, number_at, part_of, tensor_at
 
 _BLOCK = 1024  # columns that pass through all tasks before the next: near, and long enough to be fetched ahead
-_COUNT = 14  # of `_numbers`
+_COUNT = 14  # of `numbers_of`, and three more
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +40,19 @@ class Fit:
     mean_second_P: Tensor
     rates_P: Tensor
 
+    def checked(self, device: torch.device) -> tuple[int, int]:
+        """D and P. Raises ValueError for tensors that do not fit each other: from here on they are addresses."""
+        tasks, weights = self.offset_DP.shape
+        kind = self.offset_DP.dtype
+        for name in Fit.__dataclass_fields__:
+            tensor: Tensor = getattr(self, name)
+            wanted = (tasks, weights) if name.endswith("DP") else (weights,)
+            fits = tensor.shape == wanted or (name == "rates_P" and len(tensor) == 0)
+            if not fits or tensor.dtype != kind or tensor.device != device or not tensor.is_contiguous():
+                found = f"{tensor.dtype} {list(tensor.shape)} on {tensor.device}"
+                raise ValueError(f"{name} is {found}, expected {kind} {list(wanted)} on {device}, contiguous")
+        return tasks, weights
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -56,26 +68,19 @@ class Step:
 
 
 def advance(fit: Fit, step: Step) -> bool:
-    """Takes the step and empties the gradients. False when one of them was not finite.
-
-    Raises ValueError for tensors that do not fit each other: from here on they are addresses.
-    """
-    tasks, weights = fit.offset_DP.shape
+    """Takes the step and empties the gradients. False when one of them was not finite. Raises as `Fit.checked`."""
+    tasks, weights = fit.checked(torch.device("cpu"))
     tensors = [getattr(fit, name) for name in Fit.__dataclass_fields__]
     kind = tensors[0].dtype
-    for name, tensor in zip(Fit.__dataclass_fields__, tensors, strict=True):
-        shapes = ((tasks, weights),) if name.endswith("DP") else ((weights,), *(((0,),) if name == "rates_P" else ()))
-        if tensor.shape not in shapes or tensor.dtype != kind or not (tensor.is_cpu and tensor.is_contiguous()):
-            found, expected = f"{tensor.dtype} {list(tensor.shape)}", f"{kind} {list(shapes[0])} on the CPU"
-            raise ValueError(f"{name} is {found}, expected {expected}, contiguous")
-    numbers = torch.tensor(_numbers(step, tasks), dtype=kind)
+    numbers = torch.tensor([*numbers_of(step), tasks, 1, 0], dtype=kind)
     finite = torch.ones(torch.get_num_threads(), dtype=torch.uint8)
     addresses = [tensor.data_ptr() for tensor in (*tensors, numbers, finite)]
-    _PASSES[kind][_rule(step)](weights, tasks * weights, tasks, weights, len(fit.rates_P), *addresses)
+    _PASSES[kind][rule_of(step)](weights, tasks * weights, tasks, weights, len(fit.rates_P), *addresses)
     return bool(finite.all())
 
 
-def _rule(step: Step) -> str:
+def rule_of(step: Step) -> str:
+    """Which of four: what is known beforehand, theta or Theta, decides what there is to compute."""
     if step.tau == 0:
         return "independent"
     if step.fixed_mean:
@@ -133,13 +138,13 @@ def _tell(given, part, finite):
     tensor_at(given, 13, part + 1, np.uint8)[part] = finite
 
 
-def _numbers(step: Step, tasks: int) -> Sequence[float]:
+def numbers_of(step: Step) -> tuple[float, ...]:
     """Rounded once, as torch rounds a Python number beside a tensor; a huge tau may become infinity."""
     beta1, beta2 = step.betas
     return (
         *(step.loss_scale, beta1, 1 - beta1, beta2, 1 - beta2, 1 - beta1**step.number, 1 - beta2**step.number),
         *(step.epsilon, step.learning_rate, step.learning_rate * (step.loss_scale * step.tau)),
-        *(step.loss_scale * step.tau, tasks, 1, 0),
+        step.loss_scale * step.tau,
     )
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bora_trainer import fused_update
+from bora_trainer import card_kernels, fused_update
 from bora_trainer.prior import Gaussian, Prior, Strength, sum_over_tasks
 
 # Weights of a fit that one pass handles on a CPU: temporaries stay small and near, and threads meet rarely.
@@ -55,7 +55,8 @@ class HierarchicalAdam:
         fixed_mean: Theta is known and stays at its start, so that tasks do not move each other: at tau = infinity
             nothing moves.
         relative_rates_P: factor on the learning rate of each weight (LoRA+); the optimum does not depend on it.
-        plain: in torch's own operations even where `fused_update` gives the same bits, as a reference.
+        plain: in torch's own operations even where `fused_update` gives the same bits, as a reference for it, and for
+            `card_update` on graphics cards, which rounds otherwise.
         """
         fits, weights = initial_KP.shape
         if len(taus) != fits:
@@ -75,8 +76,9 @@ class HierarchicalAdam:
         self._gradient_KDP = torch.zeros_like(self._offset_KDP)
         self._rows_KDP = initial_KP[:, None, :].repeat(1, tasks, 1)
         self._failed_K = torch.zeros(fits, dtype=torch.int64, device=initial_KP.device)
-        on_cpu = initial_KP.device.type == "cpu"
-        self._fused = on_cpu and not plain and isinstance(self._prior, Gaussian) and tau0 == 0
+        known = not plain and isinstance(self._prior, Gaussian) and tau0 == 0
+        self._by_kernel = known and initial_KP.dtype == torch.float32 and card_kernels.run_on(initial_KP)
+        self._fused = known and initial_KP.device.type == "cpu" and not self._by_kernel
 
     @property
     def rows_GP(self) -> Tensor:
@@ -122,8 +124,13 @@ class HierarchicalAdam:
             if self._fixed_mean and math.isinf(tau):
                 self._gradient_KDP[fit].zero_()
                 continue
+            if self._by_kernel:
+                from bora_trainer import card_update  # where `run_on` said so, and nowhere else
+
+                card_update.advance(*self._tensors_and_step(fit, learning_rate), self._failed_K[fit : fit + 1])
+                continue
             if self._fused:
-                finite = self._advance_fused(fit, learning_rate)
+                finite = fused_update.advance(*self._tensors_and_step(fit, learning_rate))
             else:
                 finite = self._gradient_KDP[fit].sum().isfinite()
                 for columns in self._blocks():
@@ -175,18 +182,18 @@ class HierarchicalAdam:
             width = max(8, _WEIGHTS_A_BLOCK // self.tasks // 8 * 8)
         return [slice(start, min(start + width, weights)) for start in range(0, weights, width)]
 
-    def _advance_fused(self, fit: int, learning_rate: float) -> bool:
-        """One step of one fit; False when a gradient was not finite."""
+    def _tensors_and_step(self, fit: int, learning_rate: float) -> tuple[fused_update.Fit, fused_update.Step]:
+        """What one step of one fit reads and writes, and how it is taken."""
         rates_P = self._relative_rates_P
         tensors = fused_update.Fit(
             self._offset_KDP[fit], self._first_KDP[fit], self._second_KDP[fit], self._gradient_KDP[fit],
             self._rows_KDP[fit], self._mean_KP[fit], self._mean_moments_2KP[0, fit], self._mean_moments_2KP[1, fit],
             rates_P if rates_P is not None else self._mean_KP.new_empty(0),
         )  # fmt: skip
-        return fused_update.advance(tensors, fused_update.Step(
+        return tensors, fused_update.Step(
             self.taus[fit], learning_rate, self._loss_scale, self._betas, self._epsilon, self.steps,
             self._fixed_mean,
-        ))  # fmt: skip
+        )  # fmt: skip
 
     def _advance(self, fit: int, columns: slice, learning_rate: float) -> None:
         """One step of one fit on one block of columns."""

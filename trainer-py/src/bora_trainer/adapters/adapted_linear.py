@@ -3,9 +3,10 @@
 Modules that read the same x (the query, key and value projections, say) are computed together: x is multiplied by all
 their A at once and kept once, and the backward touches it once. Those beside them without an adapter join, so that all
 slopes of x are summed by the products themselves. Gradients of the factors are added straight to the flat tensor in its
-own precision, outside the autograd graph; the graph carries d x alone. On a CPU compiled passes do it for all ranks but
-high ones (compiled_change.py), elsewhere batched products. `plain` is the same in torch's own operations: tests hold
-one to the other, and modules whose weight is not a plain matrix take it always.
+own precision, outside the autograd graph; the graph carries d x alone. Compiled passes do it on a CPU
+(compiled_change.py), kernels on a graphics card (card_change.py), batched products where neither can. `plain` is the
+same in torch's own operations: tests hold one to the other, and modules whose weight is not a plain matrix take it
+always.
 
 Shapes: N adapter rows of a micro-batch, T tokens of the longest, M tokens of all, R rank, S the ranks of all adapted
 members together, I in, O out, P weights a row. docs/method.md, section 7; docs/performance.md.
@@ -16,15 +17,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from transformers.pytorch_utils import Conv1D
 
+from bora_trainer import card_kernels
 from bora_trainer.adapters import compiled_change
-from bora_trainer.adapters.compiled_change import Factors
+from bora_trainer.adapters.factors import Factors
 from bora_trainer.adapters.layout import Slot
 from bora_trainer.errors import TrainerError
 from bora_trainer.products import bmm_into
@@ -41,6 +43,33 @@ class RowsInHand:
     rows_NP: Tensor
     layout: RowLayout
     gradient_NP: Tensor | None = None
+
+
+class Change(Protocol):
+    """What computes the change of many rows and its slopes: compiled_change.py or card_change.py."""
+
+    def add_change(
+        self, x_MI: Tensor, outputs: Sequence[Tensor], rows_NP: Tensor, factors: Factors, layout: RowLayout
+    ) -> Tensor: ...
+
+    def add_slope(
+        self, dx_MI: Tensor | None, slopes: Sequence[Tensor | None], rows_NP: Tensor, factors: Factors,
+        layout: RowLayout,
+    ) -> Tensor: ...  # fmt: skip
+
+    def add_gradients(
+        self, gradient_NP: Tensor, x_MI: Tensor, between: tuple[Tensor, Tensor], slopes: Sequence[Tensor | None],
+        factors: Factors, layout: RowLayout,
+    ) -> None: ...  # fmt: skip
+
+
+def change_for(x: Tensor, rows_NP: Tensor, factors: Factors) -> Change | None:
+    """None: batched products. By ranks and dtypes alone, so that a run has one arithmetic whatever its batches."""
+    if card_kernels.run_on(x):
+        from bora_trainer.adapters import card_change  # where `run_on` said so, and nowhere else
+
+        return card_change if card_change.takes(x, rows_NP, factors) else None
+    return compiled_change if compiled_change.takes(x, rows_NP, factors) else None
 
 
 class AdaptedLinear(nn.Module):
@@ -112,8 +141,8 @@ class SharedInput:
             self._refuse_other_shape(x, self._in_hand.layout)
             if self.plain:
                 outputs = self._plain(x, self._in_hand)
-            elif compiled_change.takes(x, self._in_hand.rows_NP, self.factors):
-                outputs = _Compiled.apply(x, _ANCHOR, self, self._in_hand)
+            elif (change := change_for(x, self._in_hand.rows_NP, self.factors)) is not None:
+                outputs = _Written.apply(x, _ANCHOR, self, self._in_hand, change)
             else:
                 outputs = _Fused.apply(x, _ANCHOR, self, self._in_hand)
             self._x, self._outputs = x, dict(zip(self.members, outputs, strict=True))
@@ -232,32 +261,36 @@ def _add_product(y: Tensor, left_NTK: Tensor, right_NKW: Tensor, scale: float, l
         y.view(-1, y.shape[-1]).add_(layout.back(torch.bmm(left_NTK, right_NKW)), alpha=scale)
 
 
-class _Compiled(torch.autograd.Function):
-    """As `_Fused`, on a CPU: the change and its slopes are a pass each."""
+class _Written(torch.autograd.Function):
+    """As `_Fused`, by passes or kernels of our own, which add to what is there."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, anchor: Tensor, shared: SharedInput, in_hand: RowsInHand) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any, x: Tensor, anchor: Tensor, shared: SharedInput, in_hand: RowsInHand, change: Change
+    ) -> tuple[Tensor, ...]:
         x_MI = x.reshape(-1, x.shape[-1]).contiguous()
         outputs = tuple(member.base(x).contiguous() for member in shared.members)
         adapted = outputs[: len(shared.factors.slots_b)]
-        shrunk_MS = compiled_change.add_change(x_MI, adapted, in_hand.rows_NP, shared.factors, in_hand.layout)
+        shrunk_MS = change.add_change(x_MI, adapted, in_hand.rows_NP, shared.factors, in_hand.layout)
         _keep(ctx, x, shared, in_hand, outputs, x_MI, shrunk_MS)
+        ctx.change = change
         return outputs
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, None, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, None, None, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         x_MI, shrunk_MS = ctx.saved_tensors
         shared: SharedInput = ctx.shared
         in_hand: RowsInHand = ctx.in_hand
+        change: Change = ctx.change
         assert in_hand.gradient_NP is not None
         slopes = [dy if dy is None else dy.reshape(-1, dy.shape[-1]).contiguous() for dy in gradients]
         dx_MI = _slope_of_base(shared, slopes) if ctx.needs_input_grad[0] else None
         adapted, where = slopes[: len(shared.factors.slots_b)], (shared.factors, in_hand.layout)
         if any(dy is not None for dy in adapted):
-            d_shrunk_MS = compiled_change.add_slope(dx_MI, adapted, in_hand.rows_NP, *where)
-            compiled_change.add_gradients(in_hand.gradient_NP, x_MI, (shrunk_MS, d_shrunk_MS), adapted, *where)
-        return None if dx_MI is None else dx_MI.view(ctx.shape), None, None, None
+            d_shrunk_MS = change.add_slope(dx_MI, adapted, in_hand.rows_NP, *where)
+            change.add_gradients(in_hand.gradient_NP, x_MI, (shrunk_MS, d_shrunk_MS), adapted, *where)
+        return None if dx_MI is None else dx_MI.view(ctx.shape), None, None, None, None
 
 
 def _slope_of_base(shared: SharedInput, slopes: Sequence[Tensor | None]) -> Tensor:

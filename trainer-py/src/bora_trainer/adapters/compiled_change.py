@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bora_trainer.adapters.layout import Slot
+from bora_trainer.adapters.factors import Factors
 from bora_trainer.compiled_passes import (
     STORED,
     Pass,
@@ -45,34 +45,6 @@ _COLUMNS = 16  # a block of columns begins at a multiple of it
 _UNITS_A_THREAD = 4  # fewer are shared out unevenly
 _PRODUCTS_A_NUMBER = 8  # that take as long as one number of an element-wise pass
 _FLOAT = 4  # bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Factors:
-    """Where all A [S, I] and each B [O, R] lie in rows [N, P], and what a change is multiplied with, [1], float32.
-
-    `end`: the weight behind the last of them; `products`: multiplications of one token.
-    """
-
-    slot_a: Slot
-    slots_b: tuple[Slot, ...]
-    scale_1: Tensor
-    end: int
-    products: int
-
-    @classmethod
-    def of(cls, slot_a: Slot, slots_b: Sequence[Slot], scale: float) -> Factors:
-        slots, scale_1 = (slot_a, *slots_b), torch.tensor([scale], dtype=torch.float32, device="cpu")
-        end, products = max(slot.offset + slot.size for slot in slots), sum(slot.size for slot in slots)
-        return cls(slot_a, tuple(slots_b), scale_1, end, products)
-
-    @property
-    def ranks(self) -> int:
-        return self.slot_a.shape[0]
-
-    @property
-    def rank(self) -> int:
-        return self.slots_b[0].shape[1]
 
 
 def takes(x: Tensor, rows_NP: Tensor, factors: Factors) -> bool:
