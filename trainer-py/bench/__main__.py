@@ -73,6 +73,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rivals", type=_most_tokens, default="all", metavar="all|none|TOKENS",
                         help="all cells (default), none, or those of at most so many tokens a step; "
                              "the others have ours and the floor alone")  # fmt: skip
+    parser.add_argument("--without", action="append", default=[], metavar="NAME", help="a contestant that is left out")
     parser.add_argument("--json", type=Path, metavar="FILE", help="written after every cell")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="the table as markdown")
     parser.add_argument("--resume", action="store_true", help="go on with the --json file of an earlier run")
@@ -150,7 +151,7 @@ def _measure(cells: Sequence[Cell], results: Results, options: argparse.Namespac
         began = time.monotonic()
         found = run_cell(
             cell, results.header["dtype"], device, rule_of(cell, options.quick, device),
-            rivals=rivals,
+            rivals=rivals, without=options.without,
         )  # fmt: skip
         results.put(found)
         print(table.line(found), f" [{time.monotonic() - began:.0f} s]", flush=True)

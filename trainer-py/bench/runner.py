@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Collection
+from typing import Any, Protocol
 
 import torch
 
 from bench.cells import Cell
 from bench.contestants import Contestant, Setting, rows_that_fit
 from bench.contestants.batched import GroupedGemm, SliceLoop
-from bench.contestants.floor import Floor
+from bench.contestants.floor import Floor, FloorRecorded
 from bench.contestants.ours import ON_A_CARD, Ours, OursBestBatch
 from bench.contestants.published import Published, Steelman
 from bench.contestants.sequential import PeftBestBatch, PeftSequential
@@ -23,13 +23,26 @@ from bora_trainer.adapters.lora import Lora
 from bora_trainer.device import torch_dtype
 from bora_trainer.spec import Dtype
 
-CONTESTANTS: tuple[Callable[[Setting], Contestant], ...] = (
+class Maker(Protocol):
+    """A contestant's class."""
+
+    name: str
+
+    def __call__(self, setting: Setting) -> Contestant: ...
+
+
+CONTESTANTS: tuple[Maker, ...] = (
     Floor, Ours, Published, Steelman, PeftSequential, PeftBestBatch, OursBestBatch, SliceLoop, GroupedGemm,
 )  # fmt: skip
 
 
-def run_cell(cell: Cell, dtype: Dtype, device: str, rule: Rule, *, rivals: bool = True) -> dict[str, Any]:
-    """The cell as it stands in the file; of a skipped one the reason alone. Without `rivals` the floor and ours."""
+def run_cell(
+    cell: Cell, dtype: Dtype, device: str, rule: Rule, *, rivals: bool = True, without: Collection[str] = ()
+) -> dict[str, Any]:
+    """The cell as it stands in the file; of a skipped one the reason alone. Without `rivals` the floor and ours.
+
+    `without`: names of contestants that are left out.
+    """
     facts: dict[str, Any] = {
         "name": cell.name, "shape": cell.shape.name, "tasks": cell.tasks, "fits": cell.fits, "tokens": cell.tokens,
         "rank": cell.rank, "skipped": cell.skipped,
@@ -40,9 +53,12 @@ def run_cell(cell: Cell, dtype: Dtype, device: str, rule: Rule, *, rivals: bool 
     roofline = Roofline.measure(setting.dtype, device)
     makers = CONTESTANTS if rivals else CONTESTANTS[:2]
     if device != "cpu":
-        makers = (*makers, *ON_A_CARD)
-    contestants = [make(setting) for make in makers]
+        makers = (*makers, FloorRecorded, *ON_A_CARD)
+    contestants = [make(setting) for make in makers if make.name not in without]
     timings = measure(contestants, rule, device)
+    for one in contestants:
+        if isinstance(one, Ours):
+            one.check()
     parameters = _parameters_per_row(cell)
     operations = operations_per_token(cell, parameters)
     found = {one.name: _contestant(one, timings[one.name], cell, operations / roofline.operations)

@@ -7,6 +7,7 @@ in all layers can be faster with this base code.
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from bench.contestants import Setting
 from bora_trainer import attention
@@ -16,6 +17,7 @@ from bora_trainer.data.batches import pack
 from bora_trainer.device_batch import DeviceBatch
 from bora_trainer.fused_base import FusedBase
 from bora_trainer.output_embedding import find_output_embedding
+from bora_trainer.recorded_graphs import CudaGraphs, Replay
 
 
 class Floor:
@@ -41,3 +43,25 @@ class Floor:
             with attention.attending(batch.layout):
                 hidden = self._model.base_model(**read)[0].flatten(0, 1)
             nats_of_targets(hidden.index_select(0, batch.read_M), batch.target_M, self._output).sum().backward()
+
+
+class FloorRecorded(Floor):
+    """The floor without its launches: what recorded graphs of ours are to be held to."""
+
+    name = "floor, recorded"
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting)
+        self._recorder = CudaGraphs(torch.device(setting.device))
+        self._done = torch.zeros(1, device=setting.device)
+        self._replay: Replay | None = None
+        self._recorder.warm_up(self._work)
+
+    def step(self) -> None:
+        if self._replay is None:
+            self._replay = self._recorder.record(self._work)
+        self._replay()
+
+    def _work(self) -> Tensor:
+        super().step()
+        return self._done

@@ -137,13 +137,13 @@ class Engine:
         Raises as `accumulate`.
         """
         self._refuse_long_documents(batch)
-        lengths = None
-        if self.buckets:
+        lengths, buckets = None, self.buckets and not batch.is_even
+        if buckets:
             batch = widened(batch)
         elif self.end_to_end and batch.pads and batch.scored_tokens:
             lengths, batch = batch.lengths_of_rows, batch.end_to_end()
         states = self._stored(batch) if self.prefix is not None and self._stored is not None else None
-        return DeviceBatch.of(batch, lengths, buckets=self.buckets), states
+        return DeviceBatch.of(batch, lengths, buckets=buckets), states
 
     @torch.no_grad()
     def nats(self, rows_GP: Tensor | None, batch: PackedBatch, row_index: RowIndex) -> list[float]:

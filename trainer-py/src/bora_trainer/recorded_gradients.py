@@ -18,7 +18,10 @@ from bora_trainer.recorded_graphs import RecordedGraphs
 
 
 class RecordedGradients:
-    """`Engine.accumulate` for rows in any order, recorded by shape. All numbers of a micro-batch are one copy."""
+    """`Engine.accumulate` for rows in any order, recorded by shape. All numbers of a micro-batch are one copy.
+
+    A micro-batch of all rows reads them where they are; others are gathered, so that one graph serves any of them.
+    """
 
     def __init__(self, engine: Engine, graphs: RecordedGraphs) -> None:
         assert engine.buckets, "without buckets every micro-batch has a shape of its own"
@@ -34,21 +37,23 @@ class RecordedGradients:
             self._graphs.forget()
             self._rows = rows
         inputs, states = self._engine.prepared(batch)
-        shape, count = inputs.shape, len(index)
+        shape, count, every = inputs.shape, len(index), list(index) == list(range(len(rows_GP)))
         numbers = (inputs.buffer, torch.tensor(index), torch.tensor(weights, dtype=torch.float64).view(torch.int64))
         sizes = [len(part) for part in numbers]
 
         def work(given: Sequence[Tensor]) -> Tensor:
             buffer, index_N, bits_N = given[0].split(sizes)
-            rows_NP = rows_GP.index_select(0, index_N)
-            gradient_NP = torch.zeros_like(rows_NP)
-            weights_N = bits_N.view(torch.float64).to(rows_NP.dtype)
+            weights_N = bits_N.view(torch.float64).to(rows_GP.dtype)
             sent = DeviceBatch.read(shape, buffer)
             below = given[1] if len(given) > 1 else None
+            if every:
+                return self._engine.accumulate_sent(rows_GP, gradient_GP, sent, below, range(count), weights_N)
+            rows_NP = rows_GP.index_select(0, index_N)
+            gradient_NP = torch.zeros_like(rows_NP)
             nats_N = self._engine.accumulate_sent(rows_NP, gradient_NP, sent, below, range(count), weights_N)
             gradient_GP.index_add_(0, index_N, gradient_NP)
             return nats_N
 
         together = pinned(torch.cat(numbers), rows_GP.device)
         given = [together] if states is None else [together, states]
-        return self._graphs((shape, states is None), given, work)
+        return self._graphs((shape, states is None, every), given, work)

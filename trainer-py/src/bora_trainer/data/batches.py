@@ -51,6 +51,12 @@ class PackedBatch:
         return self.tokens.numel() - sum(self.lengths_of_rows)
 
     @property
+    def is_even(self) -> bool:
+        """Several documents of one length, and nothing beside them: a shape that comes again in such data."""
+        lengths = [length for row in self.lengths for length in row]
+        return len(lengths) > 1 and len(set(lengths)) == 1 and self.pads == 0
+
+    @property
     def lengths_of_rows(self) -> list[int]:
         return [sum(lengths) for lengths in self.lengths]
 
