@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Collection
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
@@ -23,13 +23,7 @@ from bora_trainer.adapters.lora import Lora
 from bora_trainer.device import torch_dtype
 from bora_trainer.spec import Dtype
 
-class Maker(Protocol):
-    """A contestant's class."""
-
-    name: str
-
-    def __call__(self, setting: Setting) -> Contestant: ...
-
+Maker = type[Floor | Ours | Published | PeftSequential | SliceLoop | GroupedGemm]  # and what derives from them
 
 CONTESTANTS: tuple[Maker, ...] = (
     Floor, Ours, Published, Steelman, PeftSequential, PeftBestBatch, OursBestBatch, SliceLoop, GroupedGemm,

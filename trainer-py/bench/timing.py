@@ -19,7 +19,6 @@ import torch
 
 from bench.contestants import Contestant
 
-
 _MOST_STEPS = 10
 
 

@@ -12,7 +12,6 @@ from bora_trainer.adapters.factors import Factors
 from bora_trainer.adapters.layout import Layout, Slot, TensorName
 from bora_trainer.row_layout import RowLayout
 
-
 SCALE = 0.5
 Named = tuple[str, TensorName, tuple[int, int]]
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1e-2}  # of what is stored; the gradients are float32 always

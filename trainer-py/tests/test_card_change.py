@@ -11,7 +11,7 @@ from change_cases import CASES, Case
 
 pytest.importorskip("triton", reason="Triton is not installed")
 
-from bora_trainer.adapters import card_change  # noqa: E402 - only where Triton is
+from bora_trainer.adapters import card_change
 
 MORE = {
     "rank 64, two members": Case((70, 20), rank=64, inputs=150, outputs=(40, 130)),

@@ -54,7 +54,9 @@ def test_the_gradient_of_the_hidden_states_is_that_of_torchs_operations(
     nats = nats_of_targets(found, target, OutputEmbedding(weight, bias, None))
     nats.backward(torch.arange(9.0, device=DEVICE))
     exact = hidden.double().requires_grad_()
-    expected = F.cross_entropy(exact @ weight.double().T + (0 if bias is None else bias.double()), target, reduction="none")
+    expected = F.cross_entropy(
+        exact @ weight.double().T + (0 if bias is None else bias.double()), target, reduction="none"
+    )
     expected.backward(torch.arange(9.0, device=DEVICE).double())
     torch.testing.assert_close(nats.double(), expected, rtol=1e-5, atol=1e-5)
     assert found.grad is not None and exact.grad is not None

@@ -12,6 +12,7 @@ from bora_trainer import compiled_passes
 from bora_trainer.adapters import compiled_change
 from bora_trainer.row_layout import RowLayout
 
+
 @pytest.fixture(autouse=True)
 def small_work_is_shared_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled_passes, "_ALONE", -1)

@@ -5,7 +5,8 @@ add requirements-dev.lock on top, resolved under the first as a constraint, so t
 requirements-audit.lock is of another environment, that of `npm run audit`.
 
 No lock holds torch or what only torch needs on some platforms (CUDA libraries), but for what a source names itself:
-torch is installed before, from the index the user has configured. Packages that are used for their files come without their own requirements.
+torch is installed before, from the index the user has configured. Packages that are used for their files come without
+their own requirements.
 """
 
 import json

@@ -7,6 +7,7 @@ this says yes, never before. Without Triton everything is computed in torch's ow
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,6 +16,11 @@ from torch import Tensor
 def run_on(tensor: Tensor) -> bool:
     """Whether kernels can compute with it where it lies."""
     return tensor.is_cuda and _triton_works()
+
+
+def launch(kernel: Any, grid: tuple[Any, ...], *given: object, **sizes: object) -> None:
+    """Runs a kernel once for each place of the grid. Triton's types know neither options nor what it converts."""
+    kernel[grid](*given, **sizes)
 
 
 @functools.cache

@@ -14,6 +14,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from bora_trainer.card_kernels import launch
+
 _COLUMNS, _WARPS = 4096, 8
 _LOWEST = tl.constexpr(-3.0e38)  # below every logit; finite, as the difference of two infinities is none
 DTYPES = (torch.bfloat16, torch.float16, torch.float32)
@@ -30,7 +32,7 @@ def write_nats_and_slope(product_MV: Tensor, target_M: Tensor, nats_M: Tensor, *
     assert target_M.shape == nats_M.shape == (count,) and target_M.is_contiguous() and nats_M.is_contiguous()
     if count > 0:
         width = min(_COLUMNS, triton.next_power_of_2(vocabulary))
-        _nats[(count,)](product_MV, target_M, nats_M, vocabulary, sloped, width, num_warps=_WARPS)
+        launch(_nats, (count,), product_MV, target_M, nats_M, vocabulary, sloped, width, num_warps=_WARPS)
 
 
 @triton.jit

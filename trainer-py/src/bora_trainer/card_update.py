@@ -14,6 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from bora_trainer.card_kernels import launch
 from bora_trainer.fused_update import Fit, Step, numbers_of, rule_of
 
 _COLUMNS, _WARPS = 1024, 4
@@ -31,7 +32,8 @@ def advance(fit: Fit, step: Step, failed_1: Tensor) -> None:
     assert fit.offset_DP.dtype == torch.float32
     scale, beta1, rest1, beta2, rest2, correction1, correction2, epsilon, rate, strength, pull = numbers_of(step)
     columns = min(_COLUMNS, triton.next_power_of_2(weights))
-    _advance[(triton.cdiv(weights, columns),)](
+    launch(
+        _advance, (triton.cdiv(weights, columns),),
         fit.offset_DP, fit.first_DP, fit.second_DP, fit.gradient_DP, fit.rows_DP,
         fit.mean_P, fit.mean_first_P, fit.mean_second_P, fit.rates_P, failed_1,
         tasks, weights, step.number,
@@ -92,7 +94,10 @@ def _advance(
         if tl.load(failed) == 0:
             tl.store(failed, number)
     if RULE == _TIED or RULE == _BETWEEN:
-        m, v = tl.load(mean_first + columns, mask=inside, other=0.0), tl.load(mean_second + columns, mask=inside, other=0.0)
+        m, v = (
+            tl.load(mean_first + columns, mask=inside, other=0.0),
+            tl.load(mean_second + columns, mask=inside, other=0.0),
+        )
         m, v, direction, _ = _direction(pull, m, v, beta1, rest1, beta2, rest2, correction1, correction2, epsilon)
         tl.store(mean_first + columns, m, mask=inside)
         tl.store(mean_second + columns, v, mask=inside)

@@ -24,6 +24,7 @@ import triton.language as tl
 from torch import Tensor
 
 from bora_trainer.adapters.factors import Factors
+from bora_trainer.card_kernels import launch
 from bora_trainer.row_layout import RowLayout
 
 _DTYPES = (torch.bfloat16, torch.float16, torch.float32)
@@ -95,7 +96,7 @@ def _shrink(wide_MW: Tensor, factor_NRW: Tensor, narrow_MR: Tensor, scale: float
     """narrow = scale * wide factor_n^T."""
     sizes = _sizes(wide_MW, factor_NRW, layout, tokens=32)
     grid = (layout.rows, triton.cdiv(layout.longest(len(wide_MW)), sizes["TOKENS"]))
-    _shrink_tile[grid](*_given(wide_MW, factor_NRW, narrow_MR, layout), scale, **sizes)
+    launch(_shrink_tile, grid, *_given(wide_MW, factor_NRW, narrow_MR, layout), scale, **sizes)
 
 
 def _expand(wide_MW: Tensor, factor_NRW: Tensor, narrow_MR: Tensor, layout: RowLayout) -> None:
@@ -103,14 +104,14 @@ def _expand(wide_MW: Tensor, factor_NRW: Tensor, narrow_MR: Tensor, layout: RowL
     sizes = _sizes(wide_MW, factor_NRW, layout, tokens=64)
     tiles = triton.cdiv(layout.longest(len(wide_MW)), sizes["TOKENS"])
     grid = (layout.rows, tiles, triton.cdiv(wide_MW.shape[1], sizes["COLUMNS"]))
-    _expand_tile[grid](*_given(wide_MW, factor_NRW, narrow_MR, layout), **sizes)
+    launch(_expand_tile, grid, *_given(wide_MW, factor_NRW, narrow_MR, layout), **sizes)
 
 
 def _gather(wide_MW: Tensor, gradient_NRW: Tensor, narrow_MR: Tensor, layout: RowLayout) -> None:
     """gradient_n += narrow^T wide, over the tokens of row n."""
     sizes = _sizes(wide_MW, gradient_NRW, layout, tokens=64, columns=64)
     grid = (layout.rows, triton.cdiv(wide_MW.shape[1], sizes["COLUMNS"]))
-    _gather_tile[grid](*_given(wide_MW, gradient_NRW, narrow_MR, layout), **sizes)
+    launch(_gather_tile, grid, *_given(wide_MW, gradient_NRW, narrow_MR, layout), **sizes)
 
 
 def _given(wide_MW: Tensor, factor_NRW: Tensor, narrow_MR: Tensor, layout: RowLayout) -> tuple[Tensor | int, ...]:
@@ -214,7 +215,7 @@ def _gather_tile(
     lanes = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
     known, inside = ranks < rank, lanes < columns
     total = tl.zeros((RANKS, COLUMNS), tl.float32)
-    for start in range(0, _count(bounds, row, width, RAGGED), TOKENS):
+    for start in range(0, _count(bounds, row, width, RAGGED), TOKENS):  # pyright: ignore[reportGeneralTypeIssues]
         places, there = _tokens(bounds, row, start, width, RAGGED, TOKENS)
         x = tl.load(wide + places[:, None] * columns + lanes[None, :], mask=there[:, None] & inside[None, :], other=0.0)
         s = tl.load(
