@@ -215,8 +215,8 @@ def _gather_tile(
     lanes = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
     known, inside = ranks < rank, lanes < columns
     total = tl.zeros((RANKS, COLUMNS), tl.float32)
-    for start in range(0, _count(bounds, row, width, RAGGED), TOKENS):  # pyright: ignore[reportGeneralTypeIssues]
-        places, there = _tokens(bounds, row, start, width, RAGGED, TOKENS)
+    for start in range(0, _count(bounds, row, width, RAGGED), TOKENS):
+        places, there = _tokens(bounds, row, start, width, RAGGED, TOKENS)  # pyright: ignore[reportGeneralTypeIssues]
         x = tl.load(wide + places[:, None] * columns + lanes[None, :], mask=there[:, None] & inside[None, :], other=0.0)
         s = tl.load(
             narrow + places[None, :] * narrow_stride + ranks[:, None], mask=there[None, :] & known[:, None], other=0.0
