@@ -95,3 +95,18 @@ def test_micro_batches_of_a_run_have_few_shapes() -> None:
     rounded = {DeviceBatch.of(widened(_drawn(seed)), buckets=True).shape for seed in range(40)}
     assert len(exact) == 40
     assert len(rounded) <= 4
+
+
+def test_documents_of_one_length_stay_a_rectangle_and_a_lone_one_is_padded() -> None:
+    """A lone document fills its rectangle whatever its length, which is no shape that comes again."""
+    engine = Engine(loaded(tiny_model("llama-tied").double()), adapter("llama-tied"), buckets=True)
+    even = pack([documents([7, 7], task) for task in range(TASKS)])
+    for batch, width, indexed in ((even, 14, False), (pack([documents([7], 0)]), 64, True)):
+        shape = engine.prepared(batch)[0].shape
+        assert (shape.width, shape.indexed) == (width, indexed)
+    exact = Engine(loaded(tiny_model("llama-tied").double()), adapter("llama-tied"))
+    rows, found = random_rows(exact, TASKS), []
+    for one in (engine, exact):
+        gradient = torch.zeros_like(rows)
+        found.append((one.accumulate(rows, gradient, even, range(TASKS), WEIGHTS), gradient))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-9, atol=1e-12)

@@ -8,12 +8,13 @@ from stand_in_recorder import Rerun
 from tiny_models import adapter, documents, loaded, random_rows, tiny_model
 from torch import Tensor, nn
 
-from bora_trainer.data import TaskData
+from bora_trainer.data import TaskData, pack
 from bora_trainer.engine import Engine
 from bora_trainer.errors import TrainerError
 from bora_trainer.gradients import Gradients
 from bora_trainer.hierarchical_adam import HierarchicalAdam
 from bora_trainer.micro_batch_size import MicroBatchSize
+from bora_trainer.recorded_gradients import RecordedGradients
 from bora_trainer.recorded_graphs import CudaGraphs, RecordedGraphs, Recorder
 from bora_trainer.spec import Sampler, TrainSpec
 
@@ -109,3 +110,24 @@ def test_on_a_graphics_card_a_recorded_run_is_the_run(sampler: Sampler) -> None:
         torch.testing.assert_close(other, one, rtol=1e-5, atol=0)
     torch.testing.assert_close(recorded[1], plain[1], rtol=1e-5, atol=1e-8)
     assert recorded[2] > 0, "nothing was recorded"
+
+
+def test_a_micro_batch_of_all_rows_is_recorded_where_they_are_and_another_gathered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = Engine(loaded(tiny_model("llama-tied").double()), adapter("llama-tied"), buckets=True)
+    recorded = RecordedGradients(engine, RecordedGraphs(Rerun(), CPU))
+    rows_GP = random_rows(engine, TASKS)
+    read: list[int] = []
+    accumulate = engine.accumulate_sent
+    monkeypatch.setattr(
+        engine, "accumulate_sent", lambda rows, *given: read.append(rows.data_ptr()) or accumulate(rows, *given)
+    )
+    every, found = list(range(TASKS)), []
+    for order in (every, every[::-1]):
+        gradient_GP = torch.zeros_like(rows_GP)
+        packed = pack([documents([5, 9 + task], task) for task in order])
+        recorded.accumulate(rows_GP, gradient_GP, packed, order, [1.0 + task for task in order])
+        found.append(gradient_GP)
+    assert [place == rows_GP.data_ptr() for place in read] == [True, False]
+    torch.testing.assert_close(found[0], found[1], rtol=1e-9, atol=1e-12)
