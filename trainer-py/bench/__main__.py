@@ -19,7 +19,7 @@ from bench import gate, render, table, timing
 from bench.cells import Cell, gpu_cells, large_cells, quick_cells, small_cells
 from bench.machine import commit, machine, software
 from bench.results import Results, ResumeRefused
-from bench.runner import run_cell
+from bench.runner import CONTESTANTS, run_cell
 from bora_trainer.device import available_threads, choose_dtype, default_device, torch_dtype
 from bora_trainer.errors import TrainerError
 from bora_trainer.heap import restart_with_kept_memory
@@ -80,6 +80,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.resume and options.json is None:
         parser.error("--resume needs --json FILE")
+    unknown = set(options.without) - {one.name for one in CONTESTANTS[2:]}
+    if unknown:
+        parser.error(f"--without {sorted(unknown)[0]!r}: no rival of that name")
     if options.quick and options.cells != "all":
         parser.error("--quick has cells of its own: leave --cells out")
     return options

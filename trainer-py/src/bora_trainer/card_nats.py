@@ -40,7 +40,7 @@ def _nats(product, target, nats, vocabulary, SLOPED: tl.constexpr, WIDTH: tl.con
     """One position. Each of WIDTH lanes keeps its own largest logit and its own sum until the end."""
     place = tl.program_id(0).to(tl.int64)
     row, wanted = product + place * vocabulary, tl.load(target + place)
-    own = tl.load(row + wanted).to(tl.float32)
+    own = tl.load(row + wanted, mask=wanted < vocabulary, other=float("nan")).to(tl.float32)
     lanes = tl.arange(0, WIDTH)
     top = tl.full((WIDTH,), _LOWEST, tl.float32)
     total = tl.zeros((WIDTH,), tl.float32)

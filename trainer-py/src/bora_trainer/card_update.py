@@ -1,7 +1,7 @@
 """The Gaussian prior's update of hierarchical_adam.py as one kernel a fit, for graphics cards.
 
 In torch's operations a step reads and writes every row some twenty times, 2.9 ms for 25 adapters of OPT-350m on an H100
-(docs/performance.md); here once, but for the offsets, which are read twice: half of that. The arithmetic is that of
+(docs/performance.md); here once, but for the offsets, which are read twice. The arithmetic is that of
 fused_update.py, the same for CPUs. Rounding is not: a card fuses products and sums.
 
 Shapes: D tasks, P weights a row. Columns of P never meet: each program has some, for all tasks.
@@ -30,15 +30,15 @@ def advance(fit: Fit, step: Step, failed_1: Tensor) -> None:
     """
     tasks, weights = fit.checked(fit.offset_DP.device)
     assert fit.offset_DP.dtype == torch.float32
+    assert failed_1.dtype == torch.int64 and failed_1.device == fit.offset_DP.device
     scale, beta1, rest1, beta2, rest2, correction1, correction2, epsilon, rate, strength, pull = numbers_of(step)
-    columns = min(_COLUMNS, triton.next_power_of_2(weights))
     launch(
-        _advance, (triton.cdiv(weights, columns),),
+        _advance, (triton.cdiv(weights, _COLUMNS),),
         fit.offset_DP, fit.first_DP, fit.second_DP, fit.gradient_DP, fit.rows_DP,
         fit.mean_P, fit.mean_first_P, fit.mean_second_P, fit.rates_P, failed_1,
         tasks, weights, step.number,
         scale, beta1, rest1, beta2, rest2, correction1, correction2, epsilon, rate, strength, pull,
-        _RULES[rule_of(step)], len(fit.rates_P) > 0, columns, num_warps=_WARPS,
+        _RULES[rule_of(step)], len(fit.rates_P) > 0, _COLUMNS, num_warps=_WARPS,
     )  # fmt: skip
     # Not in the kernel: there a thread may empty what another has yet to read, as nothing ties the two.
     fit.gradient_DP.zero_()

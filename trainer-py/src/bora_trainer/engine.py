@@ -34,6 +34,8 @@ from bora_trainer.spec import AdapterSpec
 RowIndex = range | Sequence[int]
 StoredStates = Callable[[PackedBatch], Tensor]
 
+_MOST_EVEN = 8  # documents may be of one length by chance, and each shape costs
+
 # Gradients are views of the flat tensor on purpose: one update runs over all of them.
 warnings.filterwarnings("ignore", message="grad and param do not obey the gradient layout contract")
 
@@ -65,6 +67,7 @@ class Engine:
         """
         self.loaded = loaded
         self.buckets = buckets
+        self._even: set[torch.Size] = set()
         self.lora = Lora.of(loaded.model, adapter)
         self.layout = self.lora.layout
         self.parameters_per_row = self.layout.parameters
@@ -137,7 +140,7 @@ class Engine:
         Raises as `accumulate`.
         """
         self._refuse_long_documents(batch)
-        lengths, buckets = None, self.buckets and not batch.is_even
+        lengths, buckets = None, self.buckets and not self._stays_even(batch)
         if buckets:
             batch = widened(batch)
         elif self.end_to_end and batch.pads and batch.scored_tokens:
@@ -181,6 +184,12 @@ class Engine:
         if self.attends_documents:
             attention.switch(self.loaded.model, self.loaded.attention)
         self._adapters.detach()
+
+    def _stays_even(self, batch: PackedBatch) -> bool:
+        """Whether a rectangle without pads is read as it is, in spite of buckets: of the first few shapes alone."""
+        if batch.is_even and len(self._even) < _MOST_EVEN:
+            self._even.add(batch.tokens.shape)
+        return batch.is_even and batch.tokens.shape in self._even
 
     def _refuse_targets_outside_body(self) -> None:
         inside = {id(module) for module in self._body.modules()}
