@@ -249,3 +249,29 @@ def test_an_input_that_does_not_hold_every_row_is_refused():
     ):
         shared.members[0](x[:2])
     assert raised.value.code == "unmatched_module"
+
+
+@pytest.mark.parametrize(("rank", "expected"), [(8, "card_change"), (64, "card_change"), (128, None)])
+def test_on_a_card_kernels_are_chosen_by_ranks_and_dtypes(rank: int, expected: str | None, kernels: None) -> None:
+    pytest.importorskip("triton", reason="Triton is not installed")
+    tensors = [
+        ("q", "lora_A", (rank, 4)),
+        ("v", "lora_A", (rank, 4)),
+        ("q", "lora_B", (6, rank)),
+        ("v", "lora_B", (6, rank)),
+    ]
+    slots = Layout.of(tensors).slots  # pyright: ignore[reportArgumentType]
+    factors = SharedInput([AdaptedLinear(nn.Linear(4, 6)) for _ in range(2)], slots[:2], slots[2:], 1.0).factors
+    x, rows = torch.zeros(2, 4, device=cards.DEVICE), torch.zeros(1, factors.end, device=cards.DEVICE)
+    found = adapted_linear.change_for(x, rows, factors)
+    assert (None if found is None else found.__name__.rpartition(".")[2]) == expected  # pyright: ignore[reportAttributeAccessIssue]
+    assert adapted_linear.change_for(x.double(), rows.double(), factors) is None
+
+
+@pytest.mark.parametrize(("rank", "expected"), [(32, compiled_change), (33, None)])
+def test_on_a_processor_passes_are_chosen_by_rank_and_dtype(rank: int, expected: ModuleType | None) -> None:
+    slots = Layout.of([("q", "lora_A", (rank, 4)), ("q", "lora_B", (6, rank))]).slots
+    factors = SharedInput([AdaptedLinear(nn.Linear(4, 6))], slots[:1], slots[1:], 1.0).factors
+    x, rows = torch.zeros(2, 4), torch.zeros(1, factors.end)
+    assert adapted_linear.change_for(x, rows, factors) is expected
+    assert adapted_linear.change_for(x.double(), rows.double(), factors) is None
