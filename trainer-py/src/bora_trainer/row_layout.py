@@ -33,12 +33,12 @@ class RowLayout:
     bounds: Tensor | None = None
 
     @classmethod
-    def end_to_end(cls, lengths_N: Sequence[int], tokens: int, width: int = 1) -> RowLayout:
-        """On the CPU, of rows that lie one behind the other at the start of `tokens` tokens. `width`: T at least.
+    def end_to_end(cls, lengths_N: Sequence[int], tokens: int) -> RowLayout:
+        """On the CPU, of rows that lie one behind the other at the start of `tokens` tokens.
 
         What stands behind them gets some row's change or none, and nobody reads it.
         """
-        width = max(width, *lengths_N)
+        width = max(1, *lengths_N)
         length_N1 = torch.tensor(lengths_N)[:, None]
         bounds = F.pad(length_N1.flatten().cumsum(0), (1, 0))
         first_N1 = bounds[:-1, None]

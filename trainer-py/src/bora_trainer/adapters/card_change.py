@@ -131,25 +131,15 @@ def _sizes(wide_MW: Tensor, factor_NRW: Tensor, layout: RowLayout, tokens: int, 
 
 
 @triton.jit
-def _tokens(bounds, row, start, width, RAGGED: tl.constexpr, TOKENS: tl.constexpr):
-    """Where TOKENS tokens of a row lie, from its `start`-th on, and which of them it has."""
+def _row(bounds, row, width, RAGGED: tl.constexpr):
+    """Where a row's tokens begin, and how many it has."""
     if RAGGED:
         first = tl.load(bounds + row)
         count = tl.load(bounds + row + 1) - first
     else:
         count = tl.cast(width, tl.int64)
         first = row * count
-    own = start + tl.arange(0, TOKENS)
-    return first + own, own < count
-
-
-@triton.jit
-def _count(bounds, row, width, RAGGED: tl.constexpr):
-    if RAGGED:
-        count = tl.load(bounds + row + 1) - tl.load(bounds + row)
-    else:
-        count = tl.cast(width, tl.int64)
-    return count
+    return first, count
 
 
 @triton.jit(do_not_specialize=["width"])
@@ -158,8 +148,10 @@ def _shrink_tile(
     RAGGED: tl.constexpr, EXACT: tl.constexpr, RANKS: tl.constexpr, TOKENS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     row, start = tl.program_id(0).to(tl.int64), tl.program_id(1) * TOKENS
-    if start < _count(bounds, row, width, RAGGED):
-        places, there = _tokens(bounds, row, start, width, RAGGED, TOKENS)
+    first, count = _row(bounds, row, width, RAGGED)  # pyright: ignore[reportGeneralTypeIssues]
+    if start < count:
+        own = start + tl.arange(0, TOKENS)
+        places, there = first + own, own < count
         ranks = tl.arange(0, RANKS)
         known = ranks < rank
         total = tl.zeros((TOKENS, RANKS), tl.float32)
@@ -186,8 +178,10 @@ def _expand_tile(
     RAGGED: tl.constexpr, EXACT: tl.constexpr, RANKS: tl.constexpr, TOKENS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     row, start = tl.program_id(0).to(tl.int64), tl.program_id(1) * TOKENS
-    if start < _count(bounds, row, width, RAGGED):
-        places, there = _tokens(bounds, row, start, width, RAGGED, TOKENS)
+    first, count = _row(bounds, row, width, RAGGED)  # pyright: ignore[reportGeneralTypeIssues]
+    if start < count:
+        own = start + tl.arange(0, TOKENS)
+        places, there = first + own, own < count
         ranks = tl.arange(0, RANKS)
         lanes = tl.program_id(2) * COLUMNS + tl.arange(0, COLUMNS)
         known, inside = ranks < rank, lanes < columns
@@ -215,8 +209,10 @@ def _gather_tile(
     lanes = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
     known, inside = ranks < rank, lanes < columns
     total = tl.zeros((RANKS, COLUMNS), tl.float32)
-    for start in range(0, _count(bounds, row, width, RAGGED), TOKENS):
-        places, there = _tokens(bounds, row, start, width, RAGGED, TOKENS)  # pyright: ignore[reportGeneralTypeIssues]
+    first, count = _row(bounds, row, width, RAGGED)  # pyright: ignore[reportGeneralTypeIssues]
+    for start in range(0, count, TOKENS):
+        own = start + tl.arange(0, TOKENS)
+        places, there = first + own, own < count
         x = tl.load(wide + places[:, None] * columns + lanes[None, :], mask=there[:, None] & inside[None, :], other=0.0)
         s = tl.load(
             narrow + places[None, :] * narrow_stride + ranks[:, None], mask=there[None, :] & known[:, None], other=0.0
