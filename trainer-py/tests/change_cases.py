@@ -14,7 +14,8 @@ from bora_trainer.row_layout import RowLayout
 
 SCALE = 0.5
 Named = tuple[str, TensorName, tuple[int, int]]
-TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1e-2}  # of what is stored; the gradients are float32 always
+# Of what is stored, as a share of its spread; the gradients are float32 always.
+TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1e-2}
 
 
 @dataclass
@@ -84,7 +85,8 @@ def close(found: list[Tensor], expected: list[Tensor], dtype: torch.dtype) -> No
     *expected_stored, expected_gradient = expected
     for one, other in zip(stored, expected_stored, strict=True):
         assert one.dtype == dtype
-        torch.testing.assert_close(one.double(), other, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+        near = TOLERANCE[dtype] * max(1.0, float(other.std(correction=0)))
+        torch.testing.assert_close(one.double(), other, rtol=TOLERANCE[dtype], atol=near)
     assert gradient.dtype == torch.float32
     torch.testing.assert_close(gradient.double(), expected_gradient, rtol=1e-4, atol=1e-4)
 
@@ -97,6 +99,7 @@ CASES = {
     "rank 1, one member": Case((5, 9), rank=1, outputs=(7,)),
     "rank 3, odd sizes": Case((5, 9, 2), rank=3, inputs=13, outputs=(5, 1, 9)),
     "rank 16": Case((40, 12), rank=16, inputs=128, outputs=(128, 64)),
+    "rank 72, wide": Case((40, 12), rank=72, inputs=200, outputs=(136, 67)),
     "bfloat16": Case((40, 12, 7), rank=16, inputs=96, outputs=(128, 64), dtype=torch.bfloat16),
     "bfloat16, a rectangle": Case((33, 33), dtype=torch.bfloat16),
     "fewer columns than blocks": Case((131,), outputs=(1, 17), inputs=5),

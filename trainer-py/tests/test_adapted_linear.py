@@ -274,10 +274,15 @@ def test_on_a_card_kernels_are_chosen_by_ranks_and_dtypes(rank: int, expected: s
     assert adapted_linear.change_for(x.double(), rows.double(), factors) is None
 
 
-@pytest.mark.parametrize(("rank", "expected"), [(32, compiled_change), (33, None)])
-def test_on_a_processor_passes_are_chosen_by_rank_and_dtype(rank: int, expected: ModuleType | None) -> None:
+@pytest.mark.parametrize(
+    ("rank", "dtype", "expected"),
+    [(32, torch.bfloat16, compiled_change), (33, torch.bfloat16, None), (33, torch.float32, compiled_change)],
+)
+def test_on_a_processor_passes_are_chosen_by_rank_and_dtype(
+    rank: int, dtype: torch.dtype, expected: ModuleType | None
+) -> None:
     slots = Layout.of([("q", "lora_A", (rank, 4)), ("q", "lora_B", (6, rank))]).slots
     factors = SharedInput([AdaptedLinear(nn.Linear(4, 6))], slots[:1], slots[1:], 1.0).factors
-    x, rows = torch.zeros(2, 4), torch.zeros(1, factors.end)
+    x, rows = torch.zeros(2, 4, dtype=dtype), torch.zeros(1, factors.end)
     assert adapted_linear.change_for(x, rows, factors) is expected
     assert adapted_linear.change_for(x.double(), rows.double(), factors) is None

@@ -70,9 +70,10 @@ def test_other_types_and_high_ranks_are_left_to_torch() -> None:
     assert compiled_change.takes(case.x, case.rows, case.factors)
     for x, rows in ((case.x.double(), case.rows.double()), (case.x.half(), case.rows), (case.x.to("meta"), case.rows)):
         assert not compiled_change.takes(x, rows, case.factors)
-    for rank, taken in ((32, True), (33, False)):
-        other = Case((2, 2), rank=rank)
-        assert compiled_change.takes(other.x, other.rows, other.factors) is taken
+    for dtype, highest in ((torch.float32, 256), (torch.bfloat16, 32)):
+        for rank, taken in ((highest, True), (highest + 1, False)):
+            other = Case((2, 2), rank=rank, dtype=dtype)
+            assert compiled_change.takes(other.x, other.rows, other.factors) is taken
 
 
 def misfits() -> dict[str, tuple[Case, str]]:

@@ -1,9 +1,11 @@
 """Products of compiled passes, beside NumPy's."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
 
-from bora_trainer.compiled_products import add_products, dots
+from bora_trainer.compiled_products import STRIPS, add_product, turn
 
 DRAW = np.random.default_rng(0)
 
@@ -12,34 +14,56 @@ def drawn(*shape: int) -> np.ndarray:
     return DRAW.standard_normal(shape).astype(np.float32)
 
 
-@pytest.mark.parametrize("rank", [1, 2, 3, 4, 7, 16])
-@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 8])
-@pytest.mark.parametrize("inputs", [1, 17, 128])
-def test_dot_products_go_to_their_columns_and_no_others(count: int, rank: int, inputs: int) -> None:
-    x, w, to = drawn(8, inputs), drawn(rank, inputs), np.full((8, rank + 3), 7, np.float32)
-    dots(x, count, w, np.float32(0.5), to, 2)
-    np.testing.assert_allclose(to[:count, 2 : 2 + rank], 0.5 * x[:count] @ w.T, rtol=1e-4, atol=1e-5)
-    assert (to[:, :2] == 7).all() and (to[:, 2 + rank :] == 7).all() and (to[-(-count // 4) * 4 :] == 7).all()
+@pytest.mark.parametrize("terms", [0, 1, 5, 128])
+@pytest.mark.parametrize("rows", [0, 1, 3, 4, 9, 16])
+@pytest.mark.parametrize("columns", [0, 1, 3, 4, 7, 8, 16, 31, 64, 157])
+def test_a_product_is_added_to_its_numbers_and_no_others(rows: int, columns: int, terms: int) -> None:
+    c, a, b = drawn(rows + 2, columns + 3), drawn(rows, terms), drawn(terms, columns)
+    before = c.copy()
+    add_product(c[1 : rows + 1, 2 : columns + 2], a, b)
+    expected = before[1 : rows + 1, 2 : columns + 2] + a.astype(np.float64) @ b
+    np.testing.assert_allclose(c[1 : rows + 1, 2 : columns + 2], expected, rtol=1e-5, atol=1e-5)
+    c[1 : rows + 1, 2 : columns + 2] = before[1 : rows + 1, 2 : columns + 2]
+    assert (c == before).all()
 
 
-@pytest.mark.parametrize("terms", [1, 2, 3, 4, 5, 9])
-@pytest.mark.parametrize("count", [1, 2, 3, 6])
-@pytest.mark.parametrize("columns", [1, 16, 100])
-def test_multiples_are_added_to_their_rows_and_no_others(count: int, terms: int, columns: int) -> None:
-    to, x, w = drawn(8, 128), drawn(terms, 128), drawn(terms + 3, count + 2)
-    before = to.copy()
-    add_products(to, count, x, columns, w, 3, 2, terms)
-    expected = before[:count, :columns] + w[3:, 2:].T @ x[:, :columns]
-    np.testing.assert_allclose(to[:count, :columns], expected, rtol=1e-4, atol=1e-5)
-    assert (to[count:] == before[count:]).all() and (to[:, columns:] == before[:, columns:]).all()
+def test_factors_are_read_where_they_lie() -> None:
+    c, a, b = drawn(9, 37), drawn(20, 30), drawn(20, 50)
+    before = c.copy()
+    add_product(c, a[3:14, 5:14].T, b[3:14, 7:44])
+    np.testing.assert_allclose(c, before + a[3:14, 5:14].T @ b[3:14, 7:44], rtol=1e-5, atol=1e-5)
 
 
-def test_no_bit_depends_on_how_columns_are_cut() -> None:
-    to, x, w = drawn(5, 128), drawn(9, 128), drawn(9, 5)
-    whole, cut = to.copy(), to.copy()
-    add_products(whole, 5, x, 128, w, 0, 0, 9)
-    for start, stop in ((0, 16), (16, 80), (80, 128)):
-        part, some = np.ascontiguousarray(cut[:, start:stop]), np.ascontiguousarray(x[:, start:stop])
-        add_products(part, 5, some, stop - start, w, 0, 0, 9)
-        cut[:, start:stop] = part
+def test_no_bit_depends_on_how_rows_columns_and_terms_are_cut() -> None:
+    c, a, b = drawn(13, 157), drawn(13, 40), drawn(40, 157)
+    whole, cut = c.copy(), c.copy()
+    add_product(whole, a, b)
+    for rows in (slice(0, 5), slice(5, 13)):
+        for columns in (slice(0, 16), slice(16, 80), slice(80, 157)):
+            for terms in (slice(0, 1), slice(1, 32), slice(32, 40)):
+                add_product(cut[rows, columns], a[rows, terms], b[terms, columns])
     assert (whole == cut).all()
+
+
+def test_what_is_not_finite_stays_in_its_row_and_column() -> None:
+    c, a, b = np.zeros((9, 70), np.float32), drawn(9, 12), drawn(12, 70)
+    a[4, 3], b[7, 66] = np.nan, np.inf
+    add_product(c, a, b)
+    others = np.ones_like(c, bool)
+    others[4], others[:, 66] = False, False
+    assert np.isnan(c[4]).all() and (~np.isfinite(c[:, 66])).all() and np.isfinite(c[others]).all()
+
+
+@pytest.mark.parametrize("rows", [0, 1, 4, 7, 8, 13, 24])
+@pytest.mark.parametrize("columns", [0, 1, 4, 6, 8, 12, 17])
+def test_rows_become_columns_bit_by_bit_and_nothing_else_is_written(rows: int, columns: int) -> None:
+    source, target = drawn(rows + 1, columns + 2), drawn(columns + 2, rows + 3)
+    before = target.copy()
+    turn(source[1:, 2:], target[1 : columns + 1, 1 : rows + 1])
+    before[1 : columns + 1, 1 : rows + 1] = source[1:, 2:].T
+    assert (target == before).all()
+
+
+def test_no_two_strips_have_one_name() -> None:
+    """Code from the cache is linked by name with that of the process."""
+    assert len({strip.py_func.__qualname__ for strip in STRIPS.values()}) == len(STRIPS) >= 4

@@ -34,12 +34,13 @@ from bora_trainer.compiled_passes import (
     tensor_of,
     wide,
 )
-from bora_trainer.compiled_products import add_products, dots
+from bora_trainer.compiled_products import add_product, turn
 from bora_trainer.row_layout import RowLayout
 
-# Above it torch's own products are faster. By rank alone, so that a run has one arithmetic whatever its batches.
-_MOST_RANK = 32
-_TILE = 32  # tokens; a multiple of 4
+# Above it torch's products are faster, of bfloat16 as they take that alone, or would be, as factors leave the cache. By
+# rank and type alone, so that a run has one arithmetic whatever its batches.
+_MOST_RANK = {torch.float32: 256, torch.bfloat16: 32}
+_TILE = 32  # tokens
 _LEAST_TOKENS = 8  # of a block, where a row is shared out; columns of a gradient are cut into as many blocks
 _COLUMNS = 16  # a block of columns begins at a multiple of it
 _UNITS_A_THREAD = 4  # fewer are shared out unevenly
@@ -49,7 +50,8 @@ _FLOAT = 4  # bytes
 
 def takes(x: Tensor, rows_NP: Tensor, factors: Factors) -> bool:
     """Whether the passes know such activations and rows, and are as fast as torch's own operations."""
-    return x.is_cpu and x.dtype in _PASSES and rows_NP.dtype == torch.float32 and factors.rank <= _MOST_RANK
+    fits = x.is_cpu and x.dtype in _PASSES and rows_NP.dtype == torch.float32
+    return fits and factors.rank <= _MOST_RANK[x.dtype]
 
 
 def add_change(x_MI: Tensor, outputs: Sequence[Tensor], rows_NP: Tensor, factors: Factors, layout: RowLayout) -> Tensor:
@@ -154,15 +156,9 @@ def _row(given, n):
 
 
 @compiled
-def _address_of(given, place, n):
-    """Of a factor of row n; number `place` is that of the first row."""
-    return number_at(given, place) + n * number_at(given, _ROW_BYTES)
-
-
-@compiled
 def _factor(given, place, n, shape):
-    """The factor itself."""
-    return tensor_of(_address_of(given, place, n), shape, np.float32)
+    """The factor of row n; number `place` is the address of the first row's."""
+    return tensor_of(number_at(given, place) + n * number_at(given, _ROW_BYTES), shape, np.float32)
 
 
 @compiled
@@ -194,17 +190,12 @@ def _kept(from_TC, columns, x, first, count):
 
 
 @compiled
-def _turned(given, n, to):
-    """Every B of row n as [R, O], one behind the other."""
-    rank, begin = number_at(given, _RANK), 0
-    for j in range(number_at(given, _COUNT)):
-        out = number_at(given, _member(j))
-        b_OR = _factor(given, _member(j) + 1, n, (out, rank))
-        to_RO = to[begin : begin + rank * out].reshape(rank, out)
-        for r in range(rank):
-            for o in range(out):
-                to_RO[r, o] = b_OR[o, r]
-        begin += rank * out
+def _scaled(s_TS, count, scale, between, first):
+    """A tile of what is between A and B is done: kept, and in hand for what follows."""
+    for t in range(count):
+        for s in range(s_TS.shape[1]):
+            s_TS[t, s] *= scale
+            between[first + t, s] = s_TS[t, s]
 
 
 @compiled
@@ -226,38 +217,31 @@ def _columns_of(given, unit, columns):
 
 
 @compiled
-def _room(given):
-    """What a part works in: a tile of inputs and of what is between A and B, every B of a row, a tile of one output."""
-    _, inputs, rank, members = _sizes(given)
-    ranks, widest = rank * members, _widest(given)
-    tiles = np.zeros((_TILE, inputs), np.float32), np.zeros((_TILE, ranks), np.float32)
-    return tiles[0], tiles[1], np.empty(ranks * widest, np.float32), np.zeros(_TILE * widest, np.float32)
-
-
-@compiled
 def _forward(given, start, stop, stored):
     tokens, inputs, rank, members = _sizes(given)
-    ranks, scale = rank * members, tensor_at(given, _SCALE, 1, np.float32)[0]
+    ranks, widest, scale = rank * members, _widest(given), tensor_at(given, _SCALE, 1, np.float32)[0]
     x = tensor_at(given, _X, (tokens, inputs), stored)
-    shrunk = tensor_at(given, _BETWEEN, (tokens, ranks), np.float32)
-    x_TI, s_TS, turned, room = _room(given)
+    between = tensor_at(given, _BETWEEN, (tokens, ranks), np.float32)
+    x_TI, s_TS = np.empty((_TILE, inputs), np.float32), np.empty((_TILE, ranks), np.float32)
+    y_TO, a_IS = np.empty((_TILE, widest), np.float32), np.empty((inputs, ranks), np.float32)
+    b_SO = np.empty((ranks, widest), np.float32)
     for unit in range(start, stop):
         n, begin, end = _tokens_of(given, unit)
-        a_SI = _factor(given, _A, n, (ranks, inputs))
-        _turned(given, n, turned)
+        turn(_factor(given, _A, n, (ranks, inputs)), a_IS)
+        for j in range(members):
+            b_OR = _factor(given, _member(j) + 1, n, (number_at(given, _member(j)), rank))
+            turn(b_OR, b_SO[j * rank : (j + 1) * rank])
         for t in range(begin, end, _TILE):
-            count, at = min(_TILE, end - t), 0
+            count = min(_TILE, end - t)
             _widened(x, t, count, inputs, x_TI)
-            dots(x_TI, count, a_SI, scale, s_TS, 0)
-            shrunk[t : t + count] = s_TS[:count]
+            s_TS[:] = 0
+            add_product(s_TS, x_TI[:count], a_IS)
+            _scaled(s_TS, count, scale, between, t)
             for j in range(members):
                 out = number_at(given, _member(j))
                 y = tensor_at(given, _member(j) + 2, (tokens, out), stored)
-                y_TO = room[: _TILE * out].reshape(_TILE, out)
-                b_RO = turned[at : at + rank * out].reshape(rank, out)
-                at += rank * out
                 _widened(y, t, count, out, y_TO)
-                add_products(y_TO, count, b_RO, out, s_TS.T, j * rank, 0, rank)
+                add_product(y_TO[:, :out], s_TS[:count, j * rank : (j + 1) * rank], b_SO[j * rank : (j + 1) * rank])
                 _kept(y_TO, out, y, t, count)
 
 
@@ -266,29 +250,26 @@ def _slope(given, start, stop, stored):
     tokens, inputs, rank, members = _sizes(given)
     ranks, scale = rank * members, tensor_at(given, _SCALE, 1, np.float32)[0]
     asked, dx = number_at(given, _X) != 0, tensor_at(given, _X, (tokens, inputs), stored)
-    d_shrunk = tensor_at(given, _BETWEEN, (tokens, ranks), np.float32)
-    dx_TI, s_TS, turned, room = _room(given)
+    between = tensor_at(given, _BETWEEN, (tokens, ranks), np.float32)
+    dx_TI, s_TS = np.empty((_TILE, inputs), np.float32), np.empty((_TILE, ranks), np.float32)
+    dy_TO = np.empty((_TILE, _widest(given)), np.float32)
     for unit in range(start, stop):
         n, begin, end = _tokens_of(given, unit)
-        a_SI = _factor(given, _A, n, (ranks, inputs))
-        _turned(given, n, turned)
         for t in range(begin, end, _TILE):
-            count, at = min(_TILE, end - t), 0
+            count = min(_TILE, end - t)
+            s_TS[:] = 0
             for j in range(members):
-                out = number_at(given, _member(j))
-                b_RO = turned[at : at + rank * out].reshape(rank, out)
-                at += rank * out
                 if number_at(given, _member(j) + 2) == 0:
-                    s_TS[:, j * rank : (j + 1) * rank] = 0
                     continue
+                out = number_at(given, _member(j))
                 dy = tensor_at(given, _member(j) + 2, (tokens, out), stored)
-                dy_TO = room[: _TILE * out].reshape(_TILE, out)
                 _widened(dy, t, count, out, dy_TO)
-                dots(dy_TO, count, b_RO, scale, s_TS, j * rank)
-            d_shrunk[t : t + count] = s_TS[:count]
+                b_OR = _factor(given, _member(j) + 1, n, (out, rank))
+                add_product(s_TS[:, j * rank : (j + 1) * rank], dy_TO[:count, :out], b_OR)
+            _scaled(s_TS, count, scale, between, t)
             if asked:
                 _widened(dx, t, count, inputs, dx_TI)
-                add_products(dx_TI, count, a_SI, inputs, s_TS.T, 0, 0, ranks)
+                add_product(dx_TI, s_TS[:count], _factor(given, _A, n, (ranks, inputs)))
                 _kept(dx_TI, inputs, dx, t, count)
 
 
@@ -298,37 +279,30 @@ def _gradients(given, start, stop, stored, size):
     that another is added to, every time.
     """
     tokens, inputs, rank, members = _sizes(given)
-    ranks, widest, blocks = rank * members, _widest(given), number_at(given, _BLOCKS)
+    ranks = rank * members
     shrunk = tensor_at(given, _BETWEEN, (tokens, ranks), np.float32)
     d_shrunk = tensor_at(given, _SLOPE_BETWEEN, (tokens, ranks), np.float32)
-    x_TC = np.zeros((_TILE, max(inputs, widest)), np.float32)
-    turned = np.empty(rank * widest, np.float32)
+    x_TC = np.empty((_TILE, max(inputs, _widest(given))), np.float32)
     for unit in range(start, stop):
-        n = unit // blocks
+        n = unit // number_at(given, _BLOCKS)
         begin, many = _row(given, n)
-        column, columns = _columns_of(given, unit, inputs)
-        x = tensor_of(number_at(given, _X) + column * size, (tokens, inputs), stored)
-        da_SI = tensor_of(_address_of(given, _A, n) + column * _FLOAT, (ranks, inputs), np.float32)
         for t in range(begin, begin + many, _TILE):
-            count = min(_TILE, begin + many - t)
-            _widened(x, t, count, columns, x_TC)
-            add_products(da_SI, ranks, x_TC, columns, d_shrunk, t, 0, count)
-        for j in range(members):
-            out = number_at(given, _member(j))
-            if number_at(given, _member(j) + 2) == 0:
-                continue
-            column, columns = _columns_of(given, unit, out)
-            dy = tensor_of(number_at(given, _member(j) + 2) + column * size, (tokens, out), stored)
-            db_OR = _factor(given, _member(j) + 1, n, (out, rank))
-            db_RC = turned[: rank * columns].reshape(rank, columns)
-            db_RC[:] = 0
-            for t in range(begin, begin + many, _TILE):
-                count = min(_TILE, begin + many - t)
-                _widened(dy, t, count, columns, x_TC)
-                add_products(db_RC, rank, x_TC, columns, shrunk, t, j * rank, count)
-            for c in range(columns):
-                for r in range(rank):
-                    db_OR[column + c, r] += db_RC[r, c]
+            end = min(t + _TILE, begin + many)
+            column, columns = _columns_of(given, unit, inputs)
+            x = tensor_of(number_at(given, _X) + column * size, (tokens, inputs), stored)
+            _widened(x, t, end - t, columns, x_TC)
+            da_SI = _factor(given, _A, n, (ranks, inputs))
+            add_product(da_SI[:, column : column + columns], d_shrunk[t:end].T, x_TC)
+            for j in range(members):
+                if number_at(given, _member(j) + 2) == 0:
+                    continue
+                out = number_at(given, _member(j))
+                column, columns = _columns_of(given, unit, out)
+                dy = tensor_of(number_at(given, _member(j) + 2) + column * size, (tokens, out), stored)
+                _widened(dy, t, end - t, columns, x_TC)
+                db_OR = _factor(given, _member(j) + 1, n, (out, rank))
+                s_TR = shrunk[t:end, j * rank : (j + 1) * rank]
+                add_product(db_OR[column : column + columns], x_TC[: end - t, :columns].T, s_TR)
 
 
 @dataclass(frozen=True, slots=True)
