@@ -16,6 +16,7 @@ SCALE = 0.5
 Named = tuple[str, TensorName, tuple[int, int]]
 # Of what is stored, as a share of its spread; the gradients are float32 always.
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1e-2}
+ROUNDED = 2e-2  # of all, where factors are bfloat16 too
 
 
 @dataclass
@@ -28,6 +29,7 @@ class Case:
     inputs: int = 24
     outputs: tuple[int, ...] = (40, 16)
     dtype: torch.dtype = torch.float32
+    rounded: bool = False  # the factors of its products are of `dtype`
 
     def __post_init__(self) -> None:
         torch.manual_seed(0)
@@ -80,15 +82,19 @@ class Case:
         return [*y, dx, gradient]
 
 
-def close(found: list[Tensor], expected: list[Tensor], dtype: torch.dtype) -> None:
+def close(found: list[Tensor], expected: list[Tensor], case: Case) -> None:
     *stored, gradient = found
     *expected_stored, expected_gradient = expected
+    share = ROUNDED if case.rounded else TOLERANCE[case.dtype]
     for one, other in zip(stored, expected_stored, strict=True):
-        assert one.dtype == dtype
-        near = TOLERANCE[dtype] * max(1.0, float(other.std(correction=0)))
-        torch.testing.assert_close(one.double(), other, rtol=TOLERANCE[dtype], atol=near)
+        assert one.dtype == case.dtype
+        near = share * max(1.0, float(other.std(correction=0)))
+        torch.testing.assert_close(one.double(), other, rtol=share, atol=near)
     assert gradient.dtype == torch.float32
-    torch.testing.assert_close(gradient.double(), expected_gradient, rtol=1e-4, atol=1e-4)
+    if case.rounded:
+        assert (gradient - expected_gradient).norm() < ROUNDED * expected_gradient.norm()
+    else:
+        torch.testing.assert_close(gradient.double(), expected_gradient, rtol=1e-4, atol=1e-4)
 
 
 CASES = {
@@ -102,5 +108,9 @@ CASES = {
     "rank 72, wide": Case((40, 12), rank=72, inputs=200, outputs=(136, 67)),
     "bfloat16": Case((40, 12, 7), rank=16, inputs=96, outputs=(128, 64), dtype=torch.bfloat16),
     "bfloat16, a rectangle": Case((33, 33), dtype=torch.bfloat16),
+    "pairs, a rectangle": Case((33, 33), rank=64, inputs=96, outputs=(128, 64), dtype=torch.bfloat16, rounded=True),
+    "pairs, unequal, one empty, pads behind": Case(
+        (3, 0, 70, 33), behind=5, rank=34, inputs=50, outputs=(62, 2), dtype=torch.bfloat16, rounded=True
+    ),
     "fewer columns than blocks": Case((131,), outputs=(1, 17), inputs=5),
 }

@@ -24,7 +24,7 @@ def test_outputs_slopes_and_gradients_are_those_of_the_formulas(
     name: str, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    close(CASES[name].run(compiled_change), CASES[name].expected(), CASES[name].dtype)
+    close(CASES[name].run(compiled_change), CASES[name].expected(), CASES[name])
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -44,19 +44,22 @@ def test_tokens_behind_the_last_row_get_nothing() -> None:
         assert torch.equal(one[-case.behind :], before[-case.behind :])
 
 
+@pytest.mark.parametrize("name", ["unequal, one empty, pads behind", "pairs, unequal, one empty, pads behind"])
 @pytest.mark.parametrize("unread", [0, 1])
-def test_an_output_that_nobody_reads_adds_nothing(unread: int) -> None:
-    case = CASES["unequal, one empty, pads behind"]
-    close(case.run(compiled_change, unread=unread), case.expected(unread=unread), case.dtype)
+def test_an_output_that_nobody_reads_adds_nothing(unread: int, name: str) -> None:
+    case = CASES[name]
+    close(case.run(compiled_change, unread=unread), case.expected(unread=unread), case)
 
 
-def test_a_slope_that_nobody_asks_for_is_left_alone() -> None:
-    case = CASES["a rectangle"]
-    close(case.run(compiled_change, asked=False), case.expected(asked=False), case.dtype)
+@pytest.mark.parametrize("name", ["a rectangle", "pairs, a rectangle"])
+def test_a_slope_that_nobody_asks_for_is_left_alone(name: str) -> None:
+    case = CASES[name]
+    close(case.run(compiled_change, asked=False), case.expected(asked=False), case)
 
 
-def test_a_value_that_is_not_finite_stays_in_its_row() -> None:
-    case = Case((5, 9, 3), rank=3, behind=2)
+@pytest.mark.parametrize(("rank", "dtype"), [(3, torch.float32), (34, torch.bfloat16)])
+def test_a_value_that_is_not_finite_stays_in_its_row(rank: int, dtype: torch.dtype) -> None:
+    case = Case((5, 9, 3), rank=rank, behind=2, dtype=dtype)
     case.x[6] = torch.nan
     *outputs, dx, gradient = case.run(compiled_change)
     assert gradient.isnan().any(1).tolist() == [False, True, False]
@@ -70,10 +73,34 @@ def test_other_types_and_high_ranks_are_left_to_torch() -> None:
     assert compiled_change.takes(case.x, case.rows, case.factors)
     for x, rows in ((case.x.double(), case.rows.double()), (case.x.half(), case.rows), (case.x.to("meta"), case.rows)):
         assert not compiled_change.takes(x, rows, case.factors)
-    for dtype, highest in ((torch.float32, 256), (torch.bfloat16, 32)):
-        for rank, taken in ((highest, True), (highest + 1, False)):
+    for dtype in (torch.float32, torch.bfloat16):
+        for rank, taken in ((256, True), (258, False)):
             other = Case((2, 2), rank=rank, dtype=dtype)
             assert compiled_change.takes(other.x, other.rows, other.factors) is taken
+
+
+@pytest.mark.parametrize("odd", ["rank", "inputs", "outputs"])
+def test_what_does_not_come_in_pairs_is_left_to_torch_where_pairs_are_multiplied(odd: str) -> None:
+    for rank, taken in ((31, True), (34, False)):
+        sizes = {"rank": rank, "inputs": 24, "outputs": (40, 16)}
+        sizes |= {"outputs": (40, 17)} if odd == "outputs" else {odd: sizes[odd] | 1}
+        case = Case((2, 2), dtype=torch.bfloat16, **sizes)
+        assert compiled_change.takes(case.x, case.rows, case.factors) is taken
+        wide = Case((2, 2), **sizes)
+        assert compiled_change.takes(wide.x, wide.rows, wide.factors)
+
+
+@pytest.mark.parametrize("rank", [16, 64])
+def test_factors_of_low_ranks_are_not_rounded_to_the_dtype_of_the_activations(rank: int) -> None:
+    """Tasks near each other differ by less than bfloat16 shows."""
+    case = Case((40, 12), rank=rank, inputs=96, outputs=(128, 64), dtype=torch.bfloat16)
+    shrunk = compiled_change.add_change(case.x, case.y, case.rows, case.factors, case.layout)[:40]
+    near, rounded = (
+        0.5 * case.x[:40].double() @ case.factors.slot_a.view(rows[:1])[0].double().mT
+        for rows in (case.rows, case.rows.bfloat16().float())
+    )
+    closer = (shrunk - near).norm() < 0.01 * (shrunk - rounded).norm()
+    assert closer if rank == 16 else (shrunk - rounded).norm() < 0.01 * (shrunk - near).norm()
 
 
 def misfits() -> dict[str, tuple[Case, str]]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
-from bora_trainer.compiled_products import STRIPS, add_product, turn
+from bora_trainer import compiled_products
+from bora_trainer.compiled_products import PAIR_STRIPS, STRIPS, add_pairs, add_product, turn
 
 DRAW = np.random.default_rng(0)
 
@@ -54,6 +56,44 @@ def test_what_is_not_finite_stays_in_its_row_and_column() -> None:
     assert np.isnan(c[4]).all() and (~np.isfinite(c[:, 66])).all() and np.isfinite(c[others]).all()
 
 
+def paired(numbers: np.ndarray) -> np.ndarray:
+    """Along each row, rounded to bfloat16."""
+    return torch.from_numpy(numbers).bfloat16().view(torch.int32).numpy().view(np.uint32)
+
+
+def near(numbers: np.ndarray) -> np.ndarray:
+    """As bfloat16 has them."""
+    return torch.from_numpy(numbers).bfloat16().double().numpy()
+
+
+@pytest.mark.parametrize("terms", [2, 10, 128])
+@pytest.mark.parametrize("rows", [1, 4, 11])
+@pytest.mark.parametrize("columns", [1, 7, 16, 157])
+def test_a_product_of_pairs_is_added_to_its_numbers_and_no_others(rows: int, columns: int, terms: int) -> None:
+    c, a, b = drawn(rows + 2, columns + 3), drawn(rows, terms), drawn(columns, terms)
+    before = c.copy()
+    add_pairs(c[1 : rows + 1, 2 : columns + 2], paired(a), np.ascontiguousarray(paired(b).T))
+    expected = before[1 : rows + 1, 2 : columns + 2] + near(a) @ near(b).T
+    np.testing.assert_allclose(c[1 : rows + 1, 2 : columns + 2], expected, rtol=1e-5, atol=1e-5)
+    c[1 : rows + 1, 2 : columns + 2] = before[1 : rows + 1, 2 : columns + 2]
+    assert (c == before).all()
+
+
+def test_pairs_have_the_same_bits_where_the_processor_cannot_and_however_they_are_cut(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a processor that cannot, the whole and the parts alone are compared."""
+    c, a, b = drawn(13, 157), paired(drawn(13, 40)), np.ascontiguousarray(paired(drawn(157, 40)).T)
+    whole, cut, elsewhere = c.copy(), c.copy(), c.copy()
+    add_pairs(whole, a, b)
+    for columns in (slice(0, 17), slice(17, 80), slice(80, 157)):
+        add_pairs(cut[:5, columns], a[:5], b[:, columns])
+        add_pairs(cut[5:, columns], a[5:], b[:, columns])
+    monkeypatch.setattr(compiled_products, "_PAIRS_AT_ONCE", False)
+    compiled_products._product(pairs=True)[0](elsewhere, a, b)
+    assert (whole == cut).all() and (whole == elsewhere).all()
+
+
 @pytest.mark.parametrize("rows", [0, 1, 4, 7, 8, 13, 24])
 @pytest.mark.parametrize("columns", [0, 1, 4, 6, 8, 12, 17])
 def test_rows_become_columns_bit_by_bit_and_nothing_else_is_written(rows: int, columns: int) -> None:
@@ -66,4 +106,5 @@ def test_rows_become_columns_bit_by_bit_and_nothing_else_is_written(rows: int, c
 
 def test_no_two_strips_have_one_name() -> None:
     """Code from the cache is linked by name with that of the process."""
-    assert len({strip.py_func.__qualname__ for strip in STRIPS.values()}) == len(STRIPS) >= 4
+    strips = [*STRIPS.values(), *PAIR_STRIPS.values()]
+    assert len({strip.py_func.__qualname__ for strip in strips}) == len(strips) >= 8

@@ -7,8 +7,8 @@ Activations are float32 or bfloat16. NumPy has no bfloat16, so its bits go in an
 between.
 
 A pass takes numba a second to compile, so what it compiled is kept in the cache folder. Numba can find it again only
-if a body has no compiled function in its closure: it calls those of its module, of this one and of
-compiled_products.py, and `wide` and `rounded` look at types.
+if a body has no compiled function in its closure: it calls those of its module and of those named compiled_*.py, and
+`wide` and `rounded` look at types.
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ class Pass:
 def _link() -> None:
     """Once a process, before code is compiled or taken from the cache."""
     # Numba asks whether a body's own file has changed; what bodies call lies in these.
-    called = (Path(__file__).with_name(f"compiled_{name}.py").read_bytes() for name in ("passes", "products"))
-    told = hashlib.sha256(b"".join(called)).hexdigest()[:16]
+    called = sorted(Path(__file__).parent.rglob("compiled_*.py"))
+    told = hashlib.sha256(b"".join(path.read_bytes() for path in called)).hexdigest()[:16]
     chosen = os.environ.get("NUMBA_CACHE_DIR") or cache_folder() / "compiled"
     config.CACHE_DIR = str(Path(chosen) / told)  # pyright: ignore[reportAttributeAccessIssue]
     crew = team()
@@ -166,7 +166,9 @@ def wide(stored: Any) -> Any:
 
 
 def rounded(value: Any, like: Any) -> Any:
-    """As a number like `like` is stored, to the nearest, ties to even. Compiled passes alone can call this."""
+    """As a number like `like` is stored, to the nearest, ties to even; what is stored so already as it is. Compiled
+    passes alone can call this.
+    """
     raise NotImplementedError
 
 
@@ -185,7 +187,7 @@ def _rounded(value, like):  # pyright: ignore[reportUnusedFunction]
             return np.uint16(0x7FC0)
         return np.uint16((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16))
 
-    return bfloat16 if like == types.uint16 else lambda value, like: value
+    return bfloat16 if like == types.uint16 and value != types.uint16 else lambda value, like: value
 
 
 STORED = {torch.float32: np.float32, torch.bfloat16: np.uint16}  # as what NumPy reads a dtype

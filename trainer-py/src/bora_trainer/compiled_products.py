@@ -1,10 +1,13 @@
-"""Small float32 matrix products for compiled passes, as quick on one thread as a library's large ones.
+"""Small matrix products for compiled passes, as quick on one thread as a library's large ones.
 
 A tile of the result stays in registers while the terms go by, which LLVM does not find by itself. So a tile's loop is
-written in its own terms, a row of the tile as one long vector: LLVM cuts it into what the machine has.
+written in its own terms, a row of the tile as long vectors: LLVM cuts them into what the machine has.
 
-Each number is one chain of fused multiplications and additions in the order of the terms, so no bit of it depends on
-the machine's vectors or on how rows and columns are cut.
+Factors are float32, or bfloat16 in pairs: two terms that follow each other in 32 bits, the first in the lower half, as
+the processors that know bfloat16 multiply them, twice as many at once. Sums are float32 always, each number one chain
+of fused multiplications and additions in the order of the terms, the second of a pair before the first. So no bit of it
+depends on how rows and columns are cut, nor on the machine's vectors, but that some processors take numbers of pairs
+below float32's normal range as 0.
 """
 
 from __future__ import annotations
@@ -20,11 +23,13 @@ from numba.extending import intrinsic
 from bora_trainer.compiled_passes import compiled
 
 _FLOAT = 4  # bytes
-_I64, _F32 = ir.IntType(64), ir.FloatType()
+_I64, _I32, _F32 = ir.IntType(64), ir.IntType(32), ir.FloatType()
+_HOST = llvmlite.binding.get_host_cpu_features()
+_PAIRS_AT_ONCE = bool(_HOST.get("avx512bf16") and _HOST.get("avx512vl"))
 # A tile and a row of the other factor stay in the registers: 32 of 16 numbers, or 16 of 8. Eight of them at least are
 # added to in turn, as a sum is not done before the next could begin.
-_WIDEST = 64 if llvmlite.binding.get_host_cpu_features().get("avx512f") else 16
-_EDGE = 4  # of the squares that are turned in registers
+_WIDEST = 64 if _HOST.get("avx512f") else 16
+_VECTOR = 16  # numbers that are named together at most
 
 
 def _intrinsic(arguments: int, body: Callable[[ir.IRBuilder, Sequence[Any]], None]) -> Any:
@@ -53,33 +58,41 @@ def _place(builder: ir.IRBuilder, address: Any, kind: ir.Type) -> Any:
     return builder.inttoptr(address, kind.as_pointer())
 
 
-def _tile(rows: int, lanes: int) -> Any:
+def _tile(rows: int, lanes: int, *, pairs: bool) -> Any:
     """C += A B of `rows` rows and `lanes` columns of C.
 
     Given: the addresses of C, A and B, the bytes from a row of C, of A and of B to the next, from a term of A to the
-    next, and how many terms there are, at least one.
+    next, and how many terms, or pairs of them, there are, at least one.
     """
-    vector = ir.VectorType(_F32, lanes)
+    width = min(lanes, _VECTOR)
+    sums_of, read = ir.VectorType(_F32, width), _I32 if pairs else _F32
+    firsts = range(0, lanes, width)
 
     def body(builder: ir.IRBuilder, given: Sequence[Any]) -> None:
         c, a, b, c_row, a_row, b_row, a_term, terms = given
-        fused = builder.module.globals.get(f"llvm.fma.v{lanes}f32") or ir.Function(
-            builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.v{lanes}f32"
-        )
-        places = [_place(builder, builder.add(c, builder.mul(c_row, _constant(r))), vector) for r in range(rows)]
+
+        def load(address: Any, kind: ir.Type) -> Any:
+            return builder.load(_place(builder, address, kind), align=_FLOAT // 2 if pairs else _FLOAT)
+
+        def behind(address: Any, row: int, row_bytes: Any, column: int) -> Any:
+            return builder.add(builder.add(address, builder.mul(row_bytes, _constant(row))), _constant(column * _FLOAT))
+
+        places = [_place(builder, behind(c, r, c_row, column), sums_of) for r in range(rows) for column in firsts]
         begun = [builder.load(place, align=_FLOAT) for place in places]
-        firsts = [builder.add(a, builder.mul(a_row, _constant(r))) for r in range(rows)]
+        a_rows = [behind(a, r, a_row, 0) for r in range(rows)]
         before, loop = builder.block, builder.append_basic_block("terms")
         after = builder.append_basic_block("stored")
         builder.branch(loop)
         builder.position_at_end(loop)
-        term, sums = builder.phi(_I64), [builder.phi(vector) for _ in range(rows)]
-        b_C = builder.load(_place(builder, builder.add(b, builder.mul(term, b_row)), vector), align=_FLOAT)
-        moved = builder.mul(term, a_term)
+        term, sums = builder.phi(_I64), [builder.phi(sums_of) for _ in places]
+        b_at, moved = builder.add(b, builder.mul(term, b_row)), builder.mul(term, a_term)
+        b_C = [load(builder.add(b_at, _constant(column * _FLOAT)), ir.VectorType(read, width)) for column in firsts]
         summed = []
-        for first, total in zip(firsts, sums, strict=True):
-            number = builder.load(_place(builder, builder.add(first, moved), _F32), align=_FLOAT)
-            summed.append(builder.call(fused, [_everywhere(builder, number, vector), b_C, total]))
+        for r, a_at in enumerate(a_rows):
+            number = _everywhere(builder, load(builder.add(a_at, moved), read), width)
+            for j, of_b in enumerate(b_C):
+                add = _add_pairs if pairs else _add_one
+                summed.append(add(builder, number, of_b, sums[r * len(b_C) + j], width))
         following = builder.add(term, _constant(1))
         for phi, begin, end in zip((term, *sums), (_constant(0), *begun), (following, *summed), strict=True):
             phi.add_incoming(begin, before)
@@ -92,10 +105,33 @@ def _tile(rows: int, lanes: int) -> Any:
     return _intrinsic(8, body)
 
 
-def _everywhere(builder: ir.IRBuilder, number: Any, vector: ir.VectorType) -> Any:
-    none, index = ir.Constant(vector, ir.Undefined), ir.IntType(32)
-    one = builder.insert_element(none, number, ir.Constant(index, 0))
-    return builder.shuffle_vector(one, none, ir.Constant(ir.VectorType(index, vector.count), [0] * vector.count))
+def _everywhere(builder: ir.IRBuilder, number: Any, width: int) -> Any:
+    vector = ir.VectorType(number.type, width)
+    none = ir.Constant(vector, ir.Undefined)
+    one = builder.insert_element(none, number, ir.Constant(_I32, 0))
+    return builder.shuffle_vector(one, none, ir.Constant(ir.VectorType(_I32, width), [0] * width))
+
+
+def _call(builder: ir.IRBuilder, name: str, *given: Any, returns: ir.Type) -> Any:
+    """One of LLVM's own functions."""
+    found = builder.module.globals.get(name)
+    kind = ir.FunctionType(returns, [each.type for each in given])
+    return builder.call(ir.Function(builder.module, kind, name) if found is None else found, given)
+
+
+def _add_one(builder: ir.IRBuilder, a: Any, b: Any, total: Any, width: int) -> Any:
+    return _call(builder, f"llvm.fma.v{width}f32", a, b, total, returns=total.type)
+
+
+def _add_pairs(builder: ir.IRBuilder, a: Any, b: Any, total: Any, width: int) -> Any:
+    """Where the processor cannot, in its order: the product of the upper halves, then that of the lower."""
+    if _PAIRS_AT_ONCE and width >= 4:
+        return _call(builder, f"llvm.x86.avx512bf16.dpbf16ps.{width * 32}", total, a, b, returns=total.type)
+    upper, half = ir.Constant(a.type, [0xFFFF0000] * width), ir.Constant(a.type, [16] * width)
+    for part in (lambda bits: builder.and_(bits, upper), lambda bits: builder.shl(bits, half)):
+        first, second = (builder.bitcast(part(bits), total.type) for bits in (a, b))
+        total = _add_one(builder, first, second, total, width)
+    return total
 
 
 def _square(edge: int) -> Any:
@@ -129,10 +165,10 @@ def _square(edge: int) -> Any:
     return _intrinsic(4, body)
 
 
-def _strip(lanes: int) -> Any:
+def _strip(lanes: int, *, pairs: bool) -> Any:
     """All rows of `lanes` columns of C."""
     tall = 4 if lanes == _WIDEST else 8
-    some, one = _tile(tall, lanes), _tile(1, lanes)
+    some, one = _tile(tall, lanes, pairs=pairs), _tile(1, lanes, pairs=pairs)
 
     def strip(c, a, b, rows, terms):
         (c_at, c_row), (a_at, a_row, a_term), (b_at, b_row) = c, a, b
@@ -146,43 +182,51 @@ def _strip(lanes: int) -> Any:
 
     # Code from the cache and code of this process are linked by name: one name for two strips, and one would be taken
     # for the other.
-    strip.__qualname__ = f"strip_of_{lanes}"
+    strip.__qualname__ = f"strip_of_{lanes}_{'pairs' if pairs else 'numbers'}"
     return compiled(strip)
 
 
-STRIPS = {lanes: _strip(lanes) for lanes in sorted({_WIDEST, 16, 8, 4, 1})}
-_widest, _sixteen, _eight, _four, _one = (STRIPS[lanes] for lanes in (_WIDEST, 16, 8, 4, 1))
+def _product(*, pairs: bool) -> tuple[Any, dict[int, Any]]:
+    """C += A B over all columns, and the strips it is made of."""
+    strips = {lanes: _strip(lanes, pairs=pairs) for lanes in sorted({_WIDEST, 16, 8, 4, 1})}
+    widest, sixteen, eight, four, one = (strips[lanes] for lanes in (_WIDEST, 16, 8, 4, 1))
+    most = _WIDEST
+
+    def product(c_MN, a_MK, b_KN):
+        (rows, terms), columns = a_MK.shape, c_MN.shape[1]
+        if terms == 0:
+            return
+        c, b, done = c_MN.ctypes.data, b_KN.ctypes.data, 0
+        c_row, b_row, a = c_MN.strides[0], b_KN.strides[0], (a_MK.ctypes.data, a_MK.strides[0], a_MK.strides[1])
+        while done + most <= columns:
+            widest((c + done * 4, c_row), a, (b + done * 4, b_row), rows, terms)
+            done += most
+        while done + 16 <= columns:
+            sixteen((c + done * 4, c_row), a, (b + done * 4, b_row), rows, terms)
+            done += 16
+        while done + 8 <= columns:
+            eight((c + done * 4, c_row), a, (b + done * 4, b_row), rows, terms)
+            done += 8
+        while done + 4 <= columns:
+            four((c + done * 4, c_row), a, (b + done * 4, b_row), rows, terms)
+            done += 4
+        while done < columns:
+            one((c + done * 4, c_row), a, (b + done * 4, b_row), rows, terms)
+            done += 1
+
+    product.__qualname__ = "product_of_pairs" if pairs else "product_of_numbers"
+    return compiled(product), strips
+
+
+# C += A B, C float32: all A [M, K] as it lies, C [M, N] and B [K, N] with dense rows. C overlaps neither.
+add_product, STRIPS = _product(pairs=False)  # float32
+add_pairs, PAIR_STRIPS = _product(pairs=True)  # int32, K counts pairs
 _turn_eight, _turn_four = _square(8), _square(4)
 
 
 @compiled
-def add_product(c_MN, a_MK, b_KN):
-    """C += A B, all float32. Rows of C and B are dense, A lies as it will; C overlaps neither."""
-    (rows, terms), columns = a_MK.shape, c_MN.shape[1]
-    if terms == 0:
-        return
-    c, b, done = c_MN.ctypes.data, b_KN.ctypes.data, 0
-    c_row, b_row, a = c_MN.strides[0], b_KN.strides[0], (a_MK.ctypes.data, a_MK.strides[0], a_MK.strides[1])
-    while done + _WIDEST <= columns:
-        _widest((c + done * 4, c_row), a, (b + done * 4, b_row), rows, terms)
-        done += _WIDEST
-    while done + 16 <= columns:
-        _sixteen((c + done * 4, c_row), a, (b + done * 4, b_row), rows, terms)
-        done += 16
-    while done + 8 <= columns:
-        _eight((c + done * 4, c_row), a, (b + done * 4, b_row), rows, terms)
-        done += 8
-    while done + 4 <= columns:
-        _four((c + done * 4, c_row), a, (b + done * 4, b_row), rows, terms)
-        done += 4
-    while done < columns:
-        _one((c + done * 4, c_row), a, (b + done * 4, b_row), rows, terms)
-        done += 1
-
-
-@compiled
 def turn(from_RC, to_CR):
-    """to[c, r] = from[r, c], both float32 with dense rows."""
+    """to[c, r] = from[r, c], both of 32 bits with dense rows."""
     (rows, columns), from_row, to_row = from_RC.shape, from_RC.strides[0], to_CR.strides[0]
     for r in range(0, rows, 8):
         for c in range(0, columns, 8):
