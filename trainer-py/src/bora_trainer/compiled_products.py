@@ -15,20 +15,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import llvmlite.binding
 from llvmlite import ir
 from numba import types
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
 from bora_trainer.compiled_passes import compiled
 
 _FLOAT = 4  # bytes
 _I64, _I32, _F32 = ir.IntType(64), ir.IntType(32), ir.FloatType()
-_HOST = llvmlite.binding.get_host_cpu_features()
-_PAIRS_AT_ONCE = bool(_HOST.get("avx512bf16") and _HOST.get("avx512vl"))
+# What numba compiles for, NUMBA_CPU_NAME too.
+_KNOWN = cpu_target.target_context.codegen().magic_tuple()[2].split(",")  # pyright: ignore[reportAttributeAccessIssue]
+_PAIRS_AT_ONCE = "+avx512bf16" in _KNOWN and "+avx512vl" in _KNOWN
 # A tile and a row of the other factor stay in the registers: 32 of 16 numbers, or 16 of 8. Eight of them at least are
 # added to in turn, as a sum is not done before the next could begin.
-_WIDEST = 64 if _HOST.get("avx512f") else 16
+_WIDEST = 64 if "+avx512f" in _KNOWN else 16
 _VECTOR = 16  # numbers that are named together at most
 
 
