@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 from change_cases import CASES, Case, close
 
 from bora_trainer import compiled_passes
-from bora_trainer.adapters import compiled_change
+from bora_trainer.adapters import compiled_change, compiled_pairs
 from bora_trainer.row_layout import RowLayout
 
 
@@ -58,7 +62,10 @@ def test_a_slope_that_nobody_asks_for_is_left_alone(name: str) -> None:
 
 
 @pytest.mark.parametrize(("rank", "dtype"), [(3, torch.float32), (34, torch.bfloat16)])
-def test_a_value_that_is_not_finite_stays_in_its_row(rank: int, dtype: torch.dtype) -> None:
+def test_a_value_that_is_not_finite_stays_in_its_row(
+    rank: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)  # what one row left behind meets the next
     case = Case((5, 9, 3), rank=rank, behind=2, dtype=dtype)
     case.x[6] = torch.nan
     *outputs, dx, gradient = case.run(compiled_change)
@@ -68,6 +75,13 @@ def test_a_value_that_is_not_finite_stays_in_its_row(rank: int, dtype: torch.dty
     assert dx.isfinite().all()
 
 
+@pytest.fixture
+def no_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a processor whose products of bfloat16 are best in pairs."""
+    monkeypatch.setattr(compiled_pairs, "WITH_TILES", False)
+
+
+@pytest.mark.usefixtures("no_tiles")
 def test_other_types_and_high_ranks_are_left_to_torch() -> None:
     case = CASES["rank 16"]
     assert compiled_change.takes(case.x, case.rows, case.factors)
@@ -79,6 +93,18 @@ def test_other_types_and_high_ranks_are_left_to_torch() -> None:
             assert compiled_change.takes(other.x, other.rows, other.factors) is taken
 
 
+@pytest.mark.parametrize(("flag", "value"), [("tiles", True), ("fused", False)])
+def test_what_another_way_does_faster_on_a_processor_is_left_to_torch(
+    flag: str, value: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, name = {"tiles": (compiled_pairs, "WITH_TILES"), "fused": (compiled_change, "FUSED")}[flag]
+    monkeypatch.setattr(module, name, value)
+    low, high = (Case((2, 2), rank=rank, dtype=torch.bfloat16) for rank in (32, 34))
+    assert compiled_change.takes(low.x, low.rows, low.factors) is (flag == "tiles")
+    assert not compiled_change.takes(high.x, high.rows, high.factors)
+
+
+@pytest.mark.usefixtures("no_tiles")
 @pytest.mark.parametrize("odd", ["rank", "inputs", "outputs"])
 def test_what_does_not_come_in_pairs_is_left_to_torch_where_pairs_are_multiplied(odd: str) -> None:
     for rank, taken in ((31, True), (34, False)):
@@ -91,7 +117,7 @@ def test_what_does_not_come_in_pairs_is_left_to_torch_where_pairs_are_multiplied
 
 
 @pytest.mark.parametrize("rank", [16, 64])
-def test_factors_of_low_ranks_are_not_rounded_to_the_dtype_of_the_activations(rank: int) -> None:
+def test_factors_of_low_ranks_alone_are_not_rounded_to_the_dtype_of_the_activations(rank: int) -> None:
     """Tasks near each other differ by less than bfloat16 shows."""
     case = Case((40, 12), rank=rank, inputs=96, outputs=(128, 64), dtype=torch.bfloat16)
     shrunk = compiled_change.add_change(case.x, case.y, case.rows, case.factors, case.layout)[:40]
@@ -146,3 +172,20 @@ def test_what_does_not_fit_is_refused_and_nothing_written(name: str) -> None:
     with pytest.raises(ValueError, match=words):
         compiled_change.add_change(case.x, case.y, case.rows, case.factors, case.layout)
     assert all(torch.equal(one, other) for one, other in zip(before, case.y, strict=True))
+
+
+_CHANGED = """
+import sys, torch
+from change_cases import CASES, close
+from bora_trainer.adapters import compiled_change
+for name in sys.argv[1:]:
+    close(CASES[name].run(compiled_change), CASES[name].expected(), CASES[name])
+"""
+
+
+def test_code_from_the_cache_and_code_of_the_process_are_not_taken_for_each_other(tmp_path: Path) -> None:
+    """They are linked by name: the first process keeps its code, the second finds it and compiles other beside it."""
+    env = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    for names in (("bfloat16",), ("rank 16", "bfloat16")):
+        subprocess.run([sys.executable, "-c", _CHANGED, *names], env=env, check=True)
+    assert len(list(tmp_path.rglob("*.nbc"))) == 6

@@ -43,16 +43,17 @@ _number = types.ExternalFunction("bora_thread_number", types.int32())
 _count = types.ExternalFunction("bora_thread_count", types.int32())
 
 
-def compiled(function: Callable[..., Any], *, fastmath: bool | set[str] = False) -> Callable[..., Any]:
-    """For a pass to call. An operation rounds once and in its order, as torch's do, but for what `fastmath` lets go."""
-    return njit(nogil=True, error_model="numpy", fastmath=fastmath)(function)
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """For a pass to call. An operation rounds once and in its order, as torch's do."""
+    return njit(nogil=True, error_model="numpy")(function)
 
 
 class Pass:
     """`body(given)` over its part of the rows, compiled at the first call.
 
     It asks `part_of(given)` for the part, reads its numbers with `number_at` and tensors with `tensor_at`, and says
-    `ended(given)` when it has come to its end. An exception cannot leave it. `fastmath` as in `compiled`.
+    `ended(given)` when it has come to its end. An exception cannot leave it. `fastmath`: what numba may let go in the
+    body's own operations.
     """
 
     def __init__(self, body: Callable[[Any], None], *, fastmath: bool | set[str] = False) -> None:

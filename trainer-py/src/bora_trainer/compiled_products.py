@@ -1,4 +1,4 @@
-"""Small matrix products for compiled passes, as quick on one thread as a library's large ones.
+"""Small matrix products for compiled passes, as quick on one thread as a library's large ones (docs/performance.md).
 
 A tile of the result stays in registers while the terms go by, which LLVM does not find by itself. So a tile's loop is
 written in its own terms, a row of the tile as long vectors: LLVM cuts them into what the machine has.
@@ -6,8 +6,8 @@ written in its own terms, a row of the tile as long vectors: LLVM cuts them into
 Factors are float32, or bfloat16 in pairs: two terms that follow each other in 32 bits, the first in the lower half, as
 the processors that know bfloat16 multiply them, twice as many at once. Sums are float32 always, each number one chain
 of fused multiplications and additions in the order of the terms, the second of a pair before the first. So no bit of it
-depends on how rows and columns are cut, nor on the machine's vectors, but that some processors take numbers of pairs
-below float32's normal range as 0.
+depends on how rows and columns are cut, nor on the machine's vectors; but of pairs some processors take what is below
+float32's normal range as 0, sums too, in all but the last columns that make no four.
 """
 
 from __future__ import annotations
@@ -25,27 +25,26 @@ from bora_trainer.compiled_passes import compiled
 _FLOAT = 4  # bytes
 _I64, _I32, _F32 = ir.IntType(64), ir.IntType(32), ir.FloatType()
 # What numba compiles for, NUMBA_CPU_NAME too.
-_KNOWN = cpu_target.target_context.codegen().magic_tuple()[2].split(",")  # pyright: ignore[reportAttributeAccessIssue]
+_TRIPLE, _, _KNOWN = cpu_target.target_context.codegen().magic_tuple()  # pyright: ignore[reportAttributeAccessIssue]
+FUSED = "+fma" in _KNOWN or not _TRIPLE.startswith("x86")  # else each multiplication and addition is a call
 _PAIRS_AT_ONCE = "+avx512bf16" in _KNOWN and "+avx512vl" in _KNOWN
-# A tile and a row of the other factor stay in the registers: 32 of 16 numbers, or 16 of 8. Eight of them at least are
-# added to in turn, as a sum is not done before the next could begin.
+WITH_TILES = "+amx-bf16" in _KNOWN  # of the processor's own, which torch's products of bfloat16 take
+# Columns of a tile: with a row of the other factor its rows stay in the registers, 32 of 16 numbers or 16 of 8. Eight
+# vectors are added to in turn, as a sum is not done before the next could begin; rows left over have fewer.
 _WIDEST = 64 if "+avx512f" in _KNOWN else 16
 _VECTOR = 16  # numbers that are named together at most
 
 
 def _intrinsic(arguments: int, body: Callable[[ir.IRBuilder, Sequence[Any]], None]) -> Any:
-    """A function of so many whole numbers that compiled functions can call; `body` writes its instructions."""
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, given: Sequence[Any]) -> Any:  # pyright: ignore[reportUnusedParameter]
-        body(builder, given)
-        return context.get_dummy_value()
+    """A function of a tuple of so many whole numbers, for compiled functions; `body` writes its instructions."""
 
     @intrinsic
     def called(typing_context, numbers):  # pyright: ignore[reportUnusedParameter]
-        def unpacked(context: Any, builder: ir.IRBuilder, signature: Any, given: Sequence[Any]) -> Any:
-            return generate(context, builder, signature, [builder.extract_value(given[0], j) for j in range(arguments)])
+        def generate(context: Any, builder: ir.IRBuilder, signature: Any, given: Sequence[Any]) -> Any:  # pyright: ignore[reportUnusedParameter]
+            body(builder, [builder.extract_value(given[0], j) for j in range(arguments)])
+            return context.get_dummy_value()
 
-        return types.void(types.UniTuple(types.int64, arguments)), unpacked
+        return types.void(types.UniTuple(types.int64, arguments)), generate
 
     return called
 
@@ -71,6 +70,7 @@ def _tile(rows: int, lanes: int, *, pairs: bool) -> Any:
 
     def body(builder: ir.IRBuilder, given: Sequence[Any]) -> None:
         c, a, b, c_row, a_row, b_row, a_term, terms = given
+        builder.function.attributes.add("noinline")  # of a strip: LLVM would copy it to every call, for seconds
 
         def load(address: Any, kind: ir.Type) -> Any:
             return builder.load(_place(builder, address, kind), align=_FLOAT // 2 if pairs else _FLOAT)
@@ -140,7 +140,7 @@ def _square(edge: int) -> Any:
     each to the next.
     """
     vector = ir.VectorType(_F32, edge)
-    indices = ir.VectorType(ir.IntType(32), edge)
+    indices = ir.VectorType(_I32, edge)
 
     def body(builder: ir.IRBuilder, given: Sequence[Any]) -> None:
         source, target, source_row, target_row = given
@@ -169,14 +169,17 @@ def _square(edge: int) -> Any:
 def _strip(lanes: int, *, pairs: bool) -> Any:
     """All rows of `lanes` columns of C."""
     tall = 4 if lanes == _WIDEST else 8
-    some, one = _tile(tall, lanes, pairs=pairs), _tile(1, lanes, pairs=pairs)
+    many, four, one = (_tile(rows, lanes, pairs=pairs) for rows in (tall, 4, 1))
 
     def strip(c, a, b, rows, terms):
         (c_at, c_row), (a_at, a_row, a_term), (b_at, b_row) = c, a, b
         row = 0
         while row + tall <= rows:
-            some((c_at + row * c_row, a_at + row * a_row, b_at, c_row, a_row, b_row, a_term, terms))
+            many((c_at + row * c_row, a_at + row * a_row, b_at, c_row, a_row, b_row, a_term, terms))
             row += tall
+        if row + 4 <= rows:
+            four((c_at + row * c_row, a_at + row * a_row, b_at, c_row, a_row, b_row, a_term, terms))
+            row += 4
         while row < rows:
             one((c_at + row * c_row, a_at + row * a_row, b_at, c_row, a_row, b_row, a_term, terms))
             row += 1
@@ -193,35 +196,41 @@ def _product(*, pairs: bool) -> tuple[Any, dict[int, Any]]:
     widest, sixteen, eight, four, one = (strips[lanes] for lanes in (_WIDEST, 16, 8, 4, 1))
     most = _WIDEST
 
-    def product(c_MN, a_MK, b_KN):
-        (rows, terms), columns = a_MK.shape, c_MN.shape[1]
-        if terms == 0:
-            return
-        c, b, done = c_MN.ctypes.data, b_KN.ctypes.data, 0
-        c_row, b_row, a = c_MN.strides[0], b_KN.strides[0], (a_MK.ctypes.data, a_MK.strides[0], a_MK.strides[1])
+    def all_columns(c, a, b, rows, columns, terms):
+        (c_at, c_row), (b_at, b_row), done = c, b, 0
         while done + most <= columns:
-            widest((c + done * 4, c_row), a, (b + done * 4, b_row), rows, terms)
+            widest((c_at + done * 4, c_row), a, (b_at + done * 4, b_row), rows, terms)
             done += most
         while done + 16 <= columns:
-            sixteen((c + done * 4, c_row), a, (b + done * 4, b_row), rows, terms)
+            sixteen((c_at + done * 4, c_row), a, (b_at + done * 4, b_row), rows, terms)
             done += 16
         while done + 8 <= columns:
-            eight((c + done * 4, c_row), a, (b + done * 4, b_row), rows, terms)
+            eight((c_at + done * 4, c_row), a, (b_at + done * 4, b_row), rows, terms)
             done += 8
         while done + 4 <= columns:
-            four((c + done * 4, c_row), a, (b + done * 4, b_row), rows, terms)
+            four((c_at + done * 4, c_row), a, (b_at + done * 4, b_row), rows, terms)
             done += 4
         while done < columns:
-            one((c + done * 4, c_row), a, (b + done * 4, b_row), rows, terms)
+            one((c_at + done * 4, c_row), a, (b_at + done * 4, b_row), rows, terms)
             done += 1
 
-    product.__qualname__ = "product_of_pairs" if pairs else "product_of_numbers"
+    all_columns.__qualname__ = f"all_columns_of_{'pairs' if pairs else 'numbers'}"
+    columns_of = compiled(all_columns)
+
+    def product(c_MN, a_MK, b_KN):  # of every kind of array a version, so it does little itself
+        if a_MK.shape[1] == 0:
+            return
+        c, b = (c_MN.ctypes.data, c_MN.strides[0]), (b_KN.ctypes.data, b_KN.strides[0])
+        a = a_MK.ctypes.data, a_MK.strides[0], a_MK.strides[1]
+        columns_of(c, a, b, a_MK.shape[0], c_MN.shape[1], a_MK.shape[1])
+
+    product.__qualname__ = f"product_of_{'pairs' if pairs else 'numbers'}"
     return compiled(product), strips
 
 
-# C += A B, C float32: all A [M, K] as it lies, C [M, N] and B [K, N] with dense rows. C overlaps neither.
+# C += A B, C float32: A [M, K] as it lies, C [M, N] and B [K, N] with dense rows. C overlaps neither.
 add_product, STRIPS = _product(pairs=False)  # float32
-add_pairs, PAIR_STRIPS = _product(pairs=True)  # int32, K counts pairs
+add_pairs, PAIR_STRIPS = _product(pairs=True)  # 32 bits, K counts pairs
 _turn_eight, _turn_four = _square(8), _square(4)
 
 

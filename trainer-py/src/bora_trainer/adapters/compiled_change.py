@@ -44,11 +44,11 @@ from bora_trainer.adapters.compiled_units import (
 )
 from bora_trainer.adapters.factors import Factors
 from bora_trainer.compiled_passes import STORED, Pass, compiled, ended, number_at, part_of, tensor_at, tensor_of
-from bora_trainer.compiled_products import add_product, turn
+from bora_trainer.compiled_products import FUSED, add_product, turn
 from bora_trainer.row_layout import RowLayout
 
-# By rank and type alone, so that a run has one arithmetic whatever its batches: above _MOST_RANK factors leave the
-# cache, above _MOST_WIDE_RANK of bfloat16 the time goes to products, and those in pairs are twice as fast.
+# By sizes and types of factors alone, so that a run has one arithmetic whatever its batches: above _MOST_RANK they
+# leave the cache, above _MOST_WIDE_RANK beside bfloat16 the time goes to products, and pairs take half of it.
 _MOST_RANK = 256
 _MOST_WIDE_RANK = 32
 _LEAST_TOKENS = 8  # of a block, where a row is shared out; columns of a gradient are cut into as many blocks
@@ -57,8 +57,9 @@ _PRODUCTS_A_NUMBER = 8  # that take as long as one number of an element-wise pas
 
 
 def takes(x: Tensor, rows_NP: Tensor, factors: Factors) -> bool:
-    """Whether the passes know such activations and rows, and are as fast as torch's own operations."""
-    if not x.is_cpu or x.dtype not in _PASSES or rows_NP.dtype != torch.float32 or factors.rank > _MOST_RANK:
+    """Whether the passes know such activations and rows, and are no slower than torch's own operations."""
+    known = x.is_cpu and x.dtype in _PASSES and rows_NP.dtype == torch.float32
+    if not known or not FUSED or factors.rank > _MOST_RANK:
         return False
     return not _is_paired(x.dtype, factors) or compiled_pairs.takes(factors)
 
@@ -157,6 +158,8 @@ def _forward(given, start, stop, stored):
     b_SO = np.empty((ranks, widest), np.float32)
     for unit in range(start, stop):
         n, begin, end = tokens_of(given, unit)
+        if begin == end:
+            continue
         turn(factor_of(given, A, n, (ranks, inputs)), a_IS)
         for j in range(members):
             b_OR = factor_of(given, place_of(j) + 1, n, (number_at(given, place_of(j)), rank))
@@ -205,8 +208,8 @@ def _slope(given, start, stop, stored):
 
 @compiled
 def _gradients(given, start, stop, stored, size):
-    """`size`: bytes of a stored number. Tensors begin at a unit's first column, as numba looks at the sign of an index
-    that another is added to, every time.
+    """`size`: bytes of a stored number. x and slopes begin at a unit's first column, as numba looks at the sign of an
+    index that another is added to, every time.
     """
     tokens, inputs, rank, members = sizes_of(given)
     ranks = rank * members

@@ -1,13 +1,14 @@
 """The change of adapter rows of high rank on a CPU, for activations in bfloat16, compiled as in compiled_change.py.
 
 Of high ranks the time goes to products, so their factors are rounded to bfloat16, A and B and what lies between them,
-which is how torch multiplies them with such activations: twice as many at once. Sums and gradients are float32.
+which is how torch multiplies them with such activations: twice as many at once where the processor knows pairs.
+Sums and gradients are float32.
 
 A pair is two numbers that follow each other among the terms of a product (compiled_products.py): of activations and of
 what is between A and B as it lies where features are summed over, else zipped from two rows, the last of an odd number
 of tokens with 0.
 
-Shapes: as in compiled_change.py; p a pair of tokens.
+Shapes: as in compiled_change.py. A lower-case letter counts pairs: i of I, o of O, r of R, s of S, p of tokens.
 """
 
 from __future__ import annotations
@@ -36,14 +37,14 @@ from bora_trainer.adapters.compiled_units import (
 )
 from bora_trainer.adapters.factors import Factors
 from bora_trainer.compiled_passes import Pass, compiled, ended, number_at, part_of, rounded, tensor_at, tensor_of
-from bora_trainer.compiled_products import add_pairs, turn
+from bora_trainer.compiled_products import WITH_TILES, add_pairs, turn
 
 _PAIRS = 32  # of tokens, a tile of gradients, which are read and written once for each
 
 
 def takes(factors: Factors) -> bool:
-    """Whether inputs, outputs and ranks come in pairs."""
-    return all(size % 2 == 0 for slot in (factors.slot_a, *factors.slots_b) for size in slot.shape)
+    """Whether inputs, outputs and ranks come in pairs, and torch's products have no faster way."""
+    return not WITH_TILES and all(size % 2 == 0 for slot in (factors.slot_a, *factors.slots_b) for size in slot.shape)
 
 
 @compiled
@@ -84,6 +85,8 @@ def _forward(given, start, stop):
     b_Or, b_sO = np.empty((widest, half), np.uint32), np.empty((ranks // 2, widest), np.uint32)
     for unit in range(start, stop):
         n, begin, end = tokens_of(given, unit)
+        if begin == end:
+            continue
         _pack(factor_of(given, A, n, (ranks, inputs)), a_Si)
         turn(a_Si, a_iS)
         for j in range(members):
@@ -115,7 +118,10 @@ def _slope(given, start, stop):
     b_oR = np.empty((members, widest // 2, rank), np.uint32)
     for unit in range(start, stop):
         n, begin, end = tokens_of(given, unit)
-        _zip(factor_of(given, A, n, (ranks, inputs)), a_sI)
+        if begin == end:
+            continue
+        if asked:
+            _zip(factor_of(given, A, n, (ranks, inputs)), a_sI)
         for j in range(members):
             _zip(factor_of(given, place_of(j) + 1, n, (number_at(given, place_of(j)), rank)), b_oR[j])
         for t in range(begin, end, TILE):

@@ -2,7 +2,8 @@
 
 A unit is what one thread does at a time: a block of a row's tokens, or of the columns of its gradients.
 
-Shapes: N adapter rows, M tokens of all, R rank, S the ranks of all adapted members together, I in, O out of one member.
+Shapes: M tokens of all, T of a tile, R rank, S the ranks of all adapted members together, I in, O out of one member, C
+columns of a block.
 """
 
 from __future__ import annotations
