@@ -66,7 +66,7 @@ def _tile(rows: int, lanes: int, *, pairs: bool) -> Any:
     """
     width = min(lanes, _VECTOR)
     sums_of, read = ir.VectorType(_F32, width), _I32 if pairs else _F32
-    firsts = range(0, lanes, width)
+    firsts, add = range(0, lanes, width), _add_pairs if pairs else _add_one
 
     def body(builder: ir.IRBuilder, given: Sequence[Any]) -> None:
         c, a, b, c_row, a_row, b_row, a_term, terms = given
@@ -92,7 +92,6 @@ def _tile(rows: int, lanes: int, *, pairs: bool) -> Any:
         for r, a_at in enumerate(a_rows):
             number = _everywhere(builder, load(builder.add(a_at, moved), read), width)
             for j, of_b in enumerate(b_C):
-                add = _add_pairs if pairs else _add_one
                 summed.append(add(builder, number, of_b, sums[r * len(b_C) + j], width))
         following = builder.add(term, _constant(1))
         for phi, begin, end in zip((term, *sums), (_constant(0), *begun), (following, *summed), strict=True):
@@ -194,24 +193,23 @@ def _product(*, pairs: bool) -> tuple[Any, dict[int, Any]]:
     """C += A B over all columns, and the strips it is made of."""
     strips = {lanes: _strip(lanes, pairs=pairs) for lanes in sorted({_WIDEST, 16, 8, 4, 1})}
     widest, sixteen, eight, four, one = (strips[lanes] for lanes in (_WIDEST, 16, 8, 4, 1))
-    most = _WIDEST
 
     def all_columns(c, a, b, rows, columns, terms):
         (c_at, c_row), (b_at, b_row), done = c, b, 0
-        while done + most <= columns:
-            widest((c_at + done * 4, c_row), a, (b_at + done * 4, b_row), rows, terms)
-            done += most
+        while done + _WIDEST <= columns:
+            widest((c_at + done * _FLOAT, c_row), a, (b_at + done * _FLOAT, b_row), rows, terms)
+            done += _WIDEST
         while done + 16 <= columns:
-            sixteen((c_at + done * 4, c_row), a, (b_at + done * 4, b_row), rows, terms)
+            sixteen((c_at + done * _FLOAT, c_row), a, (b_at + done * _FLOAT, b_row), rows, terms)
             done += 16
         while done + 8 <= columns:
-            eight((c_at + done * 4, c_row), a, (b_at + done * 4, b_row), rows, terms)
+            eight((c_at + done * _FLOAT, c_row), a, (b_at + done * _FLOAT, b_row), rows, terms)
             done += 8
         while done + 4 <= columns:
-            four((c_at + done * 4, c_row), a, (b_at + done * 4, b_row), rows, terms)
+            four((c_at + done * _FLOAT, c_row), a, (b_at + done * _FLOAT, b_row), rows, terms)
             done += 4
         while done < columns:
-            one((c_at + done * 4, c_row), a, (b_at + done * 4, b_row), rows, terms)
+            one((c_at + done * _FLOAT, c_row), a, (b_at + done * _FLOAT, b_row), rows, terms)
             done += 1
 
     all_columns.__qualname__ = f"all_columns_of_{'pairs' if pairs else 'numbers'}"
@@ -241,7 +239,7 @@ def turn(from_RC, to_CR):
     for r in range(0, rows, 8):
         for c in range(0, columns, 8):
             if r + 8 <= rows and c + 8 <= columns:
-                at, to = from_RC.ctypes.data + r * from_row + c * 4, to_CR.ctypes.data + c * to_row + r * 4
+                at, to = from_RC.ctypes.data + r * from_row + c * _FLOAT, to_CR.ctypes.data + c * to_row + r * _FLOAT
                 _turn_eight((at, to, from_row, to_row))
             else:
                 _turn_rest(from_RC[r : r + 8, c : c + 8], to_CR[c : c + 8, r : r + 8])
@@ -254,7 +252,7 @@ def _turn_rest(from_RC, to_CR):
     for r in range(0, rows, 4):
         for c in range(0, columns, 4):
             if r + 4 <= rows and c + 4 <= columns:
-                at, to = from_RC.ctypes.data + r * from_row + c * 4, to_CR.ctypes.data + c * to_row + r * 4
+                at, to = from_RC.ctypes.data + r * from_row + c * _FLOAT, to_CR.ctypes.data + c * to_row + r * _FLOAT
                 _turn_four((at, to, from_row, to_row))
             else:
                 for i in range(r, min(r + 4, rows)):

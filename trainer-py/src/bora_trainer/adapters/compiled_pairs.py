@@ -123,7 +123,8 @@ def _slope(given, start, stop):
         if asked:
             _zip(factor_of(given, A, n, (ranks, inputs)), a_sI)
         for j in range(members):
-            _zip(factor_of(given, place_of(j) + 1, n, (number_at(given, place_of(j)), rank)), b_oR[j])
+            if number_at(given, place_of(j) + 2) != 0:
+                _zip(factor_of(given, place_of(j) + 1, n, (number_at(given, place_of(j)), rank)), b_oR[j])
         for t in range(begin, end, TILE):
             count = min(TILE, end - t)
             s_TS[:] = 0
@@ -149,7 +150,8 @@ def _gradients(given, start, stop):
     s_pS, ds_pS = np.empty((_PAIRS, ranks), np.uint32), np.empty((_PAIRS, ranks), np.uint32)
     x_pC = np.empty((_PAIRS, most), np.uint32)
     for unit in range(start, stop):
-        n, (begin, many) = unit // number_at(given, BLOCKS), row_of(given, unit // number_at(given, BLOCKS))
+        n = unit // number_at(given, BLOCKS)
+        begin, many = row_of(given, n)
         for t in range(begin, begin + many, 2 * _PAIRS):
             end = min(t + 2 * _PAIRS, begin + many)
             pairs = (end - t + 1) // 2
