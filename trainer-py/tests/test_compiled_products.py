@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from bora_trainer import compiled_products
-from bora_trainer.compiled_products import PAIR_STRIPS, STRIPS, add_pairs, add_product, turn
+from bora_trainer.compiled_products import PAIR_STRIPS, STRIPS, add_pairs, add_product, look_ahead, nothing_ahead, turn
 
+NOTHING = nothing_ahead(0)
 DRAW = np.random.default_rng(0)
 
 
@@ -28,7 +29,7 @@ def drawn(*shape: int) -> np.ndarray:
 def test_a_product_is_added_to_its_numbers_and_no_others(rows: int, columns: int, terms: int) -> None:
     c, a, b = drawn(rows + 2, columns + 3), drawn(rows, terms), drawn(terms, columns)
     before = c.copy()
-    add_product(c[1 : rows + 1, 2 : columns + 2], a, b)
+    add_product(c[1 : rows + 1, 2 : columns + 2], a, b, NOTHING)
     expected = before[1 : rows + 1, 2 : columns + 2] + a.astype(np.float64) @ b
     np.testing.assert_allclose(c[1 : rows + 1, 2 : columns + 2], expected, rtol=1e-5, atol=1e-5)
     c[1 : rows + 1, 2 : columns + 2] = before[1 : rows + 1, 2 : columns + 2]
@@ -38,25 +39,25 @@ def test_a_product_is_added_to_its_numbers_and_no_others(rows: int, columns: int
 def test_factors_are_read_where_they_lie() -> None:
     c, a, b = drawn(9, 37), drawn(20, 30), drawn(20, 50)
     before = c.copy()
-    add_product(c, a[3:14, 5:14].T, b[3:14, 7:44])
+    add_product(c, a[3:14, 5:14].T, b[3:14, 7:44], NOTHING)
     np.testing.assert_allclose(c, before + a[3:14, 5:14].T @ b[3:14, 7:44], rtol=1e-5, atol=1e-5)
 
 
 def test_no_bit_depends_on_how_rows_columns_and_terms_are_cut() -> None:
     c, a, b = drawn(13, 157), drawn(13, 40), drawn(40, 157)
     whole, cut = c.copy(), c.copy()
-    add_product(whole, a, b)
+    add_product(whole, a, b, NOTHING)
     for rows in (slice(0, 5), slice(5, 13)):
         for columns in (slice(0, 17), slice(17, 80), slice(80, 157)):
             for terms in (slice(0, 1), slice(1, 32), slice(32, 40)):
-                add_product(cut[rows, columns], a[rows, terms], b[terms, columns])
+                add_product(cut[rows, columns], a[rows, terms], b[terms, columns], NOTHING)
     assert (whole == cut).all()
 
 
 def test_what_is_not_finite_stays_in_its_row_and_column() -> None:
     c, a, b = np.zeros((9, 70), np.float32), drawn(9, 12), drawn(12, 70)
     a[4, 3], b[7, 66] = np.nan, np.inf
-    add_product(c, a, b)
+    add_product(c, a, b, NOTHING)
     others = np.ones_like(c, bool)
     others[4], others[:, 66] = False, False
     assert np.isnan(c[4]).all() and (~np.isfinite(c[:, 66])).all() and np.isfinite(c[others]).all()
@@ -79,7 +80,7 @@ def near(numbers: np.ndarray) -> np.ndarray:
 def test_a_product_of_pairs_is_added_to_its_numbers_and_no_others(rows: int, columns: int, terms: int) -> None:
     c, a, b = drawn(rows + 2, columns + 3), drawn(rows, terms), drawn(columns, terms)
     before = c.copy()
-    add_pairs(c[1 : rows + 1, 2 : columns + 2], paired(a), np.ascontiguousarray(paired(b).T))
+    add_pairs(c[1 : rows + 1, 2 : columns + 2], paired(a), np.ascontiguousarray(paired(b).T), NOTHING)
     expected = before[1 : rows + 1, 2 : columns + 2] + near(a) @ near(b).T
     np.testing.assert_allclose(c[1 : rows + 1, 2 : columns + 2], expected, rtol=1e-5, atol=1e-5)
     c[1 : rows + 1, 2 : columns + 2] = before[1 : rows + 1, 2 : columns + 2]
@@ -92,13 +93,28 @@ def test_pairs_have_the_same_bits_where_the_processor_cannot_and_however_they_ar
     """On a processor that cannot, the whole and the parts alone are compared."""
     c, a, b = drawn(13, 157), paired(drawn(13, 40)), np.ascontiguousarray(paired(drawn(157, 40)).T)
     whole, cut, elsewhere = c.copy(), c.copy(), c.copy()
-    add_pairs(whole, a, b)
+    add_pairs(whole, a, b, NOTHING)
     for columns in (slice(0, 17), slice(17, 80), slice(80, 157)):
-        add_pairs(cut[:5, columns], a[:5], b[:, columns])
-        add_pairs(cut[5:, columns], a[5:], b[:, columns])
+        add_pairs(cut[:5, columns], a[:5], b[:, columns], NOTHING)
+        add_pairs(cut[5:, columns], a[5:], b[:, columns], NOTHING)
     monkeypatch.setattr(compiled_products, "_PAIRS_AT_ONCE", False)
-    compiled_products._product(pairs=True)[0](elsewhere, a, b)
+    compiled_products._product(pairs=True)[0](elsewhere, a, b, NOTHING)
     assert (whole == cut).all() and (whole == elsewhere).all()
+
+
+def test_what_comes_next_is_fetched_piece_by_piece_and_never_touched() -> None:
+    """At the pace of `tokens` products of its own size, whole. Nothing is at these addresses."""
+    c, a, b, tokens, size = drawn(64, 128), drawn(64, 128), drawn(128, 128), 64, 128 * 128 * 4
+    expected, ahead = c.copy(), nothing_ahead(2)
+    add_product(expected, a, b, NOTHING)
+    ahead[0] = tokens
+    look_ahead(ahead, 1 << 40, size // 2)
+    look_ahead(ahead, 1 << 41, size // 2)
+    for half in (slice(0, 32), slice(32, 64)):
+        assert ahead[1] > 0
+        add_product(c[half], a[half], b, ahead)
+    assert (c == expected).all() and ahead[1] == 0
+    assert (ahead[[2, 4]] - ahead[[3, 5]]).tolist() == [0, 0] and ahead[3] - (1 << 40) == size // 2
 
 
 @pytest.mark.parametrize("rows", [0, 1, 4, 7, 8, 13, 24])

@@ -8,6 +8,8 @@ the processors that know bfloat16 multiply them, twice as many at once. Sums are
 of fused multiplications and additions in the order of the terms, the second of a pair before the first. So no bit of it
 depends on how rows and columns are cut, nor on the machine's vectors; but of pairs some processors take what is below
 float32's normal range as 0, sums too, in all but the last columns that make no four.
+
+While a product is computed, the memory that is read or written next can be on its way: `ahead`, below.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core.registry import cpu_target
@@ -33,6 +36,10 @@ WITH_TILES = "+amx-bf16" in _KNOWN  # of the processor's own, which torch's prod
 # vectors are added to in turn, as a sum is not done before the next could begin; rows left over have fewer.
 _WIDEST = 64 if "+avx512f" in _KNOWN else 16
 _VECTOR = 16  # numbers that are named together at most
+_LINE = 64  # bytes, of a cache
+# What comes next has factors of the same sizes, each number of which is multiplied once a token: for so many
+# multiplications, a term of a tile, a token would have these lines of them.
+_LINES_A_TERM = 4 * _WIDEST * _FLOAT // _LINE
 
 
 def _intrinsic(arguments: int, body: Callable[[ir.IRBuilder, Sequence[Any]], None]) -> Any:
@@ -165,16 +172,69 @@ def _square(edge: int) -> Any:
     return _intrinsic(4, body)
 
 
+def _prefetch() -> Any:
+    """Asks for the cache line at an address, which need not be there, for the second-level cache."""
+
+    def body(builder: ir.IRBuilder, given: Sequence[Any]) -> None:
+        read, near, data = (ir.Constant(_I32, number) for number in (0, 2, 1))
+        _call(
+            builder,
+            "llvm.prefetch.p0i8",
+            _place(builder, given[0], ir.IntType(8)),
+            read,
+            near,
+            data,
+            returns=ir.VoidType(),
+        )
+
+    return _intrinsic(1, body)
+
+
+_fetch_line = _prefetch()
+
+
+@compiled
+def nothing_ahead(most):
+    """Of up to `most` pieces of memory, int64: for how many tokens the products are, how many pieces there are, and of
+    each the next byte and the end. Pieces come in turn, the last first.
+    """
+    ahead = np.zeros(2 + 2 * most, np.int64)
+    ahead[0] = 1
+    return ahead
+
+
+@compiled
+def look_ahead(ahead, address, size):
+    """One piece more, of `size` bytes."""
+    ahead[1] += 1
+    place = 2 * ahead[1]
+    ahead[place], ahead[place + 1] = address, address + size
+
+
+@compiled
+def _fetch(ahead, lines):
+    pieces = ahead[1]
+    if pieces == 0:
+        return
+    at = ahead[2 * pieces]
+    for line in range(lines):
+        _fetch_line((at + line * _LINE,))
+    ahead[2 * pieces] = at + lines * _LINE
+    if ahead[2 * pieces] >= ahead[2 * pieces + 1]:
+        ahead[1] = pieces - 1
+
+
 def _strip(lanes: int, *, pairs: bool) -> Any:
     """All rows of `lanes` columns of C."""
     tall = 4 if lanes == _WIDEST else 8
     many, four, one = (_tile(rows, lanes, pairs=pairs) for rows in (tall, 4, 1))
 
-    def strip(c, a, b, rows, terms):
+    def strip(c, a, b, rows, terms, ahead, lines):
         (c_at, c_row), (a_at, a_row, a_term), (b_at, b_row) = c, a, b
         row = 0
         while row + tall <= rows:
             many((c_at + row * c_row, a_at + row * a_row, b_at, c_row, a_row, b_row, a_term, terms))
+            _fetch(ahead, lines)
             row += tall
         if row + 4 <= rows:
             four((c_at + row * c_row, a_at + row * a_row, b_at, c_row, a_row, b_row, a_term, terms))
@@ -194,39 +254,41 @@ def _product(*, pairs: bool) -> tuple[Any, dict[int, Any]]:
     strips = {lanes: _strip(lanes, pairs=pairs) for lanes in sorted({_WIDEST, 16, 8, 4, 1})}
     widest, sixteen, eight, four, one = (strips[lanes] for lanes in (_WIDEST, 16, 8, 4, 1))
 
-    def all_columns(c, a, b, rows, columns, terms):
+    def all_columns(c, a, b, rows, columns, terms, ahead):
+        lines = terms * (2 if pairs else 1) * _LINES_A_TERM // ahead[0]
         (c_at, c_row), (b_at, b_row), done = c, b, 0
         while done + _WIDEST <= columns:
-            widest((c_at + done * _FLOAT, c_row), a, (b_at + done * _FLOAT, b_row), rows, terms)
+            widest((c_at + done * _FLOAT, c_row), a, (b_at + done * _FLOAT, b_row), rows, terms, ahead, lines)
             done += _WIDEST
         while done + 16 <= columns:
-            sixteen((c_at + done * _FLOAT, c_row), a, (b_at + done * _FLOAT, b_row), rows, terms)
+            sixteen((c_at + done * _FLOAT, c_row), a, (b_at + done * _FLOAT, b_row), rows, terms, ahead, lines)
             done += 16
         while done + 8 <= columns:
-            eight((c_at + done * _FLOAT, c_row), a, (b_at + done * _FLOAT, b_row), rows, terms)
+            eight((c_at + done * _FLOAT, c_row), a, (b_at + done * _FLOAT, b_row), rows, terms, ahead, lines)
             done += 8
         while done + 4 <= columns:
-            four((c_at + done * _FLOAT, c_row), a, (b_at + done * _FLOAT, b_row), rows, terms)
+            four((c_at + done * _FLOAT, c_row), a, (b_at + done * _FLOAT, b_row), rows, terms, ahead, lines)
             done += 4
         while done < columns:
-            one((c_at + done * _FLOAT, c_row), a, (b_at + done * _FLOAT, b_row), rows, terms)
+            one((c_at + done * _FLOAT, c_row), a, (b_at + done * _FLOAT, b_row), rows, terms, ahead, lines)
             done += 1
 
     all_columns.__qualname__ = f"all_columns_of_{'pairs' if pairs else 'numbers'}"
     columns_of = compiled(all_columns)
 
-    def product(c_MN, a_MK, b_KN):  # of every kind of array a version, so it does little itself
+    def product(c_MN, a_MK, b_KN, ahead):  # of every kind of array a version, so it does little itself
         if a_MK.shape[1] == 0:
             return
         c, b = (c_MN.ctypes.data, c_MN.strides[0]), (b_KN.ctypes.data, b_KN.strides[0])
         a = a_MK.ctypes.data, a_MK.strides[0], a_MK.strides[1]
-        columns_of(c, a, b, a_MK.shape[0], c_MN.shape[1], a_MK.shape[1])
+        columns_of(c, a, b, a_MK.shape[0], c_MN.shape[1], a_MK.shape[1], ahead)
 
     product.__qualname__ = f"product_of_{'pairs' if pairs else 'numbers'}"
     return compiled(product), strips
 
 
-# C += A B, C float32: A [M, K] as it lies, C [M, N] and B [K, N] with dense rows. C overlaps neither.
+# C += A B, C float32: A [M, K] as it lies, C [M, N] and B [K, N] with dense rows. C overlaps neither. `ahead`: what is
+# needed next.
 add_product, STRIPS = _product(pairs=False)  # float32
 add_pairs, PAIR_STRIPS = _product(pairs=True)  # 32 bits, K counts pairs
 _turn_eight, _turn_four = _square(8), _square(4)

@@ -23,7 +23,6 @@ from torch import Tensor
 from bora_trainer.adapters import compiled_pairs
 from bora_trainer.adapters.compiled_units import (
     BETWEEN,
-    BLOCKS,
     FLOAT,
     SCALE,
     SLOPE_BETWEEN,
@@ -31,6 +30,7 @@ from bora_trainer.adapters.compiled_units import (
     A,
     ChangePasses,
     X,
+    aim,
     columns_of,
     factor_of,
     keep,
@@ -39,12 +39,13 @@ from bora_trainer.adapters.compiled_units import (
     row_of,
     sizes_of,
     tokens_of,
+    units_of,
     widen,
     widest_of,
 )
 from bora_trainer.adapters.factors import Factors
 from bora_trainer.compiled_passes import STORED, Pass, compiled, ended, number_at, part_of, tensor_at, tensor_of
-from bora_trainer.compiled_products import FUSED, add_product, turn
+from bora_trainer.compiled_products import FUSED, add_product, nothing_ahead, turn
 from bora_trainer.row_layout import RowLayout
 
 # By sizes and types of factors alone, so that a run has one arithmetic whatever its batches: above _MOST_RANK they
@@ -52,7 +53,6 @@ from bora_trainer.row_layout import RowLayout
 _MOST_RANK = 256
 _MOST_WIDE_RANK = 32
 _LEAST_TOKENS = 8  # of a block, where a row is shared out; columns of a gradient are cut into as many blocks
-_UNITS_A_THREAD = 4  # fewer are shared out unevenly
 _PRODUCTS_A_NUMBER = 8  # that take as long as one number of an element-wise pass
 
 
@@ -69,13 +69,19 @@ def _is_paired(dtype: torch.dtype, factors: Factors) -> bool:
     return dtype == torch.bfloat16 and factors.rank > _MOST_WIDE_RANK
 
 
+def _dtype_between(dtype: torch.dtype, factors: Factors) -> torch.dtype:
+    """Of what is between A and B."""
+    return torch.bfloat16 if _is_paired(dtype, factors) else torch.float32
+
+
 def add_change(x_MI: Tensor, outputs: Sequence[Tensor], rows_NP: Tensor, factors: Factors, layout: RowLayout) -> Tensor:
     """Adds scale * (x A_n^T) B_n^T to the adapted members' outputs, M * O numbers each, and returns scale * x A^T,
-    [M, S], float32. All are contiguous. Tokens behind the last row get no change.
+    [M, S], float32 or, in pairs, bfloat16. All are contiguous. Tokens behind the last row get no change, and nothing
+    sensible in what is returned.
 
     Raises ValueError for tensors that do not fit each other, as the other two do: from here on they are addresses.
     """
-    shrunk_MS = x_MI.new_zeros(len(x_MI), factors.ranks, dtype=torch.float32)
+    shrunk_MS = x_MI.new_empty(len(x_MI), factors.ranks, dtype=_dtype_between(x_MI.dtype, factors))
     _run(x_MI.dtype, "forward", rows_NP, factors, layout, (x_MI, shrunk_MS), outputs)
     return shrunk_MS
 
@@ -84,10 +90,11 @@ def add_slope(
     dx_MI: Tensor | None, slopes: Sequence[Tensor | None], rows_NP: Tensor, factors: Factors, layout: RowLayout
 ) -> Tensor:
     """Adds what of d x goes through the change to `dx_MI`, where anybody asks for it, and returns
-    scale * d change B, [M, S], float32. `slopes`: d output of the adapted members, [M, O], contiguous; None: of none.
+    scale * d change B, as `add_change` does. `slopes`: d output of the adapted members, [M, O], contiguous; None: of
+    none.
     """
     dy_MO = next(dy for dy in slopes if dy is not None)
-    d_shrunk_MS = dy_MO.new_zeros(len(dy_MO), factors.ranks, dtype=torch.float32)
+    d_shrunk_MS = dy_MO.new_empty(len(dy_MO), factors.ranks, dtype=_dtype_between(dy_MO.dtype, factors))
     _run(dy_MO.dtype, "slope", rows_NP, factors, layout, (dx_MI, d_shrunk_MS), slopes)
     return d_shrunk_MS
 
@@ -110,14 +117,14 @@ def _run(
     _refuse_rows(rows_NP, factors, layout, len(between_MS))
     tokens, rows, inputs, ranks = len(between_MS), len(rows_NP), factors.slot_a.shape[1], factors.ranks
     width = tokens // rows if layout.place is None else layout.width
-    blocks = max(1, min(-(-_UNITS_A_THREAD * torch.get_num_threads() // rows), width // _LEAST_TOKENS))
+    blocks, kept = max(1, width // _LEAST_TOKENS), _dtype_between(dtype, factors)
     first, places = rows_NP.data_ptr(), rows * width
     numbers = [
         blocks, width, tokens, rows_NP.stride(0) * FLOAT, inputs, factors.rank, len(factors.slots_b),
         first + factors.slot_a.offset * FLOAT, factors.scale_1.data_ptr(),
         _address(layout.place, places, torch.int64), _address(layout.real, places, torch.bool),
-        _address(x_MI, tokens * inputs, dtype), _address(between_MS, tokens * ranks, torch.float32),
-        _address(given[2] if len(given) > 2 else None, tokens * ranks, torch.float32),
+        _address(x_MI, tokens * inputs, dtype), _address(between_MS, tokens * ranks, kept),
+        _address(given[2] if len(given) > 2 else None, tokens * ranks, kept),
     ]  # fmt: skip
     for slot, side in zip(factors.slots_b, sides, strict=True):
         numbers += slot.shape[0], first + slot.offset * FLOAT, _address(side, tokens * slot.shape[0], dtype)
@@ -156,8 +163,13 @@ def _forward(given, start, stop, stored):
     x_TI, s_TS = np.empty((TILE, inputs), np.float32), np.empty((TILE, ranks), np.float32)
     y_TO, a_IS = np.empty((TILE, widest), np.float32), np.empty((inputs, ranks), np.float32)
     b_SO = np.empty((ranks, widest), np.float32)
-    for unit in range(start, stop):
-        n, begin, end = tokens_of(given, unit)
+    ahead = nothing_ahead(members + 1)
+    while start < stop:
+        n, block, after = units_of(given, start, stop)
+        start += after - block
+        begin, end = tokens_of(given, n, block, after)
+        if start < stop:
+            aim(given, ahead, n + 1, end - begin)
         if begin == end:
             continue
         turn(factor_of(given, A, n, (ranks, inputs)), a_IS)
@@ -168,13 +180,15 @@ def _forward(given, start, stop, stored):
             count = min(TILE, end - t)
             widen(x, t, count, inputs, x_TI)
             s_TS[:] = 0
-            add_product(s_TS, x_TI[:count], a_IS)
+            add_product(s_TS, x_TI[:count], a_IS, ahead)
             keep_scaled(s_TS, count, scale, between, t)
             for j in range(members):
                 out = number_at(given, place_of(j))
                 y = tensor_at(given, place_of(j) + 2, (tokens, out), stored)
                 widen(y, t, count, out, y_TO)
-                add_product(y_TO[:, :out], s_TS[:count, j * rank : (j + 1) * rank], b_SO[j * rank : (j + 1) * rank])
+                add_product(
+                    y_TO[:, :out], s_TS[:count, j * rank : (j + 1) * rank], b_SO[j * rank : (j + 1) * rank], ahead
+                )
                 keep(y_TO, out, y, t, count)
 
 
@@ -186,8 +200,13 @@ def _slope(given, start, stop, stored):
     between = tensor_at(given, BETWEEN, (tokens, ranks), np.float32)
     dx_TI, s_TS = np.empty((TILE, inputs), np.float32), np.empty((TILE, ranks), np.float32)
     dy_TO = np.empty((TILE, widest_of(given)), np.float32)
-    for unit in range(start, stop):
-        n, begin, end = tokens_of(given, unit)
+    ahead = nothing_ahead(members + 1)
+    while start < stop:
+        n, block, after = units_of(given, start, stop)
+        start += after - block
+        begin, end = tokens_of(given, n, block, after)
+        if start < stop:
+            aim(given, ahead, n + 1, end - begin)
         for t in range(begin, end, TILE):
             count = min(TILE, end - t)
             s_TS[:] = 0
@@ -198,11 +217,11 @@ def _slope(given, start, stop, stored):
                 dy = tensor_at(given, place_of(j) + 2, (tokens, out), stored)
                 widen(dy, t, count, out, dy_TO)
                 b_OR = factor_of(given, place_of(j) + 1, n, (out, rank))
-                add_product(s_TS[:, j * rank : (j + 1) * rank], dy_TO[:count, :out], b_OR)
+                add_product(s_TS[:, j * rank : (j + 1) * rank], dy_TO[:count, :out], b_OR, ahead)
             keep_scaled(s_TS, count, scale, between, t)
             if asked:
                 widen(dx, t, count, inputs, dx_TI)
-                add_product(dx_TI, s_TS[:count], factor_of(given, A, n, (ranks, inputs)))
+                add_product(dx_TI, s_TS[:count], factor_of(given, A, n, (ranks, inputs)), ahead)
                 keep(dx_TI, inputs, dx, t, count)
 
 
@@ -216,26 +235,30 @@ def _gradients(given, start, stop, stored, size):
     shrunk = tensor_at(given, BETWEEN, (tokens, ranks), np.float32)
     d_shrunk = tensor_at(given, SLOPE_BETWEEN, (tokens, ranks), np.float32)
     x_TC = np.empty((TILE, max(inputs, widest_of(given))), np.float32)
-    for unit in range(start, stop):
-        n = unit // number_at(given, BLOCKS)
+    ahead = nothing_ahead(members + 1)
+    while start < stop:
+        n, block, after = units_of(given, start, stop)
+        start += after - block
         begin, many = row_of(given, n)
+        if start < stop:
+            aim(given, ahead, n + 1, many)
         for t in range(begin, begin + many, TILE):
             end = min(t + TILE, begin + many)
-            column, columns = columns_of(given, unit, inputs)
+            column, columns = columns_of(given, block, after, inputs)
             x = tensor_of(number_at(given, X) + column * size, (tokens, inputs), stored)
             widen(x, t, end - t, columns, x_TC)
             da_SI = factor_of(given, A, n, (ranks, inputs))
-            add_product(da_SI[:, column : column + columns], d_shrunk[t:end].T, x_TC)
+            add_product(da_SI[:, column : column + columns], d_shrunk[t:end].T, x_TC, ahead)
             for j in range(members):
                 if number_at(given, place_of(j) + 2) == 0:
                     continue
                 out = number_at(given, place_of(j))
-                column, columns = columns_of(given, unit, out)
+                column, columns = columns_of(given, block, after, out)
                 dy = tensor_of(number_at(given, place_of(j) + 2) + column * size, (tokens, out), stored)
                 widen(dy, t, end - t, columns, x_TC)
                 db_OR = factor_of(given, place_of(j) + 1, n, (out, rank))
                 s_TR = shrunk[t:end, j * rank : (j + 1) * rank]
-                add_product(db_OR[column : column + columns], x_TC[: end - t, :columns].T, s_TR)
+                add_product(db_OR[column : column + columns], x_TC[: end - t, :columns].T, s_TR, ahead)
 
 
 def _passes(stored: type) -> ChangePasses:

@@ -1,6 +1,7 @@
 """What a compiled pass over adapter rows is given, and which part of it is whose.
 
-A unit is what one thread does at a time: a block of a row's tokens, or of the columns of its gradients.
+A unit is what threads are given at least: a block of a row's tokens, or of the columns of its gradients. What a thread
+has of one row it does at once, as the row's factors are laid out anew each time.
 
 Shapes: M tokens of all, T of a tile, R rank, S the ranks of all adapted members together, I in, O out of one member, C
 columns of a block.
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bora_trainer.compiled_passes import Pass, compiled, number_at, rounded, tensor_of, wide
+from bora_trainer.compiled_products import look_ahead
 
 TILE = 32  # tokens
 FLOAT = 4  # bytes
@@ -67,6 +69,20 @@ def widest_of(given):
 
 
 @compiled
+def aim(given, ahead, n, tokens):
+    """Row n comes next: its factors are fetched while the products for these tokens are computed."""
+    row, rank = n * number_at(given, ROW_BYTES), number_at(given, RANK)
+    ahead[0], ahead[1] = max(1, tokens), 0
+    for j in range(number_at(given, COUNT)):
+        if number_at(given, place_of(j) + 2) != 0:
+            size = number_at(given, place_of(j)) * rank * FLOAT
+            look_ahead(ahead, number_at(given, place_of(j) + 1) + row, size)
+    if number_at(given, X) != 0:
+        size = number_at(given, COUNT) * rank * number_at(given, INPUTS) * FLOAT
+        look_ahead(ahead, number_at(given, A) + row, size)
+
+
+@compiled
 def widen(x, first, count, columns, to_TC):
     """Rows `first` and after of x as float32."""
     for t in range(count):
@@ -92,21 +108,29 @@ def keep_scaled(s_TS, count, scale, between, first):
 
 
 @compiled
-def tokens_of(given, unit):
-    """The row of a unit, and its tokens: from the second up to the third."""
+def units_of(given, unit, stop):
+    """The row of a unit, and that unit and those behind it in the row and before `stop`: from the second up to the
+    third, counted from the row's first.
+    """
     blocks = number_at(given, BLOCKS)
     n, block = unit // blocks, unit % blocks
-    first, count = row_of(given, n)
-    return n, first + count * block // blocks, first + count * (block + 1) // blocks
+    return n, block, min(blocks, block + stop - unit)
 
 
 @compiled
-def columns_of(given, unit, columns):
-    """The first of a unit's columns, and how many."""
+def tokens_of(given, n, block, after):
+    """The tokens of row n in its blocks from the second up to the third: from the first up to the second."""
     blocks = number_at(given, BLOCKS)
-    block, pieces = unit % blocks, -(-columns // COLUMNS)
+    first, count = row_of(given, n)
+    return first + count * block // blocks, first + count * after // blocks
+
+
+@compiled
+def columns_of(given, block, after, columns):
+    """The first of the columns of these blocks, and how many."""
+    blocks, pieces = number_at(given, BLOCKS), -(-columns // COLUMNS)
     first = pieces * block // blocks * COLUMNS
-    return first, min(columns, pieces * (block + 1) // blocks * COLUMNS) - first
+    return first, min(columns, pieces * after // blocks * COLUMNS) - first
 
 
 @dataclass(frozen=True, slots=True)
