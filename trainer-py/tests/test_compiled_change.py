@@ -76,12 +76,13 @@ def test_a_value_that_is_not_finite_stays_in_its_row(
 
 
 @pytest.fixture
-def no_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a processor whose products of bfloat16 are best in pairs."""
+def fused_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a processor with fused operations whose products of bfloat16 are best in pairs."""
+    monkeypatch.setattr(compiled_change, "FUSED", True)
     monkeypatch.setattr(compiled_pairs, "WITH_TILES", False)
 
 
-@pytest.mark.usefixtures("no_tiles")
+@pytest.mark.usefixtures("fused_pairs")
 def test_other_types_and_high_ranks_are_left_to_torch() -> None:
     case = CASES["rank 16"]
     assert compiled_change.takes(case.x, case.rows, case.factors)
@@ -93,6 +94,7 @@ def test_other_types_and_high_ranks_are_left_to_torch() -> None:
             assert compiled_change.takes(other.x, other.rows, other.factors) is taken
 
 
+@pytest.mark.usefixtures("fused_pairs")
 @pytest.mark.parametrize(("flag", "value"), [("tiles", True), ("fused", False)])
 def test_what_another_way_does_faster_on_a_processor_is_left_to_torch(
     flag: str, value: bool, monkeypatch: pytest.MonkeyPatch
@@ -104,7 +106,7 @@ def test_what_another_way_does_faster_on_a_processor_is_left_to_torch(
     assert not compiled_change.takes(high.x, high.rows, high.factors)
 
 
-@pytest.mark.usefixtures("no_tiles")
+@pytest.mark.usefixtures("fused_pairs")
 @pytest.mark.parametrize("odd", ["rank", "inputs", "outputs"])
 def test_what_does_not_come_in_pairs_is_left_to_torch_where_pairs_are_multiplied(odd: str) -> None:
     for rank, taken in ((31, True), (34, False)):
