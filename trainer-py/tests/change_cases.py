@@ -113,7 +113,10 @@ CASES = {
     "bfloat16, a rectangle": Case((33, 33), dtype=torch.bfloat16),
     "pairs, a rectangle": Case((33, 33), rank=64, inputs=96, outputs=(128, 64), dtype=torch.bfloat16, rounded=True),
     "pairs, unequal, one empty, pads behind": Case(
-        (3, 0, 70, 33), behind=5, rank=34, inputs=50, outputs=(62, 2), dtype=torch.bfloat16, rounded=True
+        (3, 0, 71, 33), behind=5, rank=34, inputs=50, outputs=(62, 2), dtype=torch.bfloat16, rounded=True
+    ),
+    "pairs, one row, three members": Case(
+        (131,), rank=34, inputs=50, outputs=(62, 2, 18), dtype=torch.bfloat16, rounded=True
     ),
     "fewer columns than blocks": Case((131,), outputs=(1, 17), inputs=5),
 }

@@ -7,19 +7,30 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from change_cases import CASES, Case, close
 
 from bora_trainer import compiled_passes
 from bora_trainer.adapters import compiled_change, compiled_pairs
+from bora_trainer.adapters.compiled_units import COUNT, aim, place_of
+from bora_trainer.compiled_passes import Pass, ended, number_at, tensor_at
+from bora_trainer.compiled_products import nothing_ahead
 from bora_trainer.row_layout import RowLayout
 
 
 @pytest.fixture(autouse=True)
 def small_work_is_shared_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled_passes, "_ALONE", -1)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_there_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fresh memory is often zeros, and what is read before it is written would not be seen."""
+    monkeypatch.setattr(torch.Tensor, "new_empty", lambda self, *size, **how: self.new_full(size, torch.nan, **how))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -55,10 +66,12 @@ def test_an_output_that_nobody_reads_adds_nothing(unread: int, name: str) -> Non
     close(case.run(compiled_change, unread=unread), case.expected(unread=unread), case)
 
 
-@pytest.mark.parametrize("name", ["a rectangle", "pairs, a rectangle"])
-def test_a_slope_that_nobody_asks_for_is_left_alone(name: str) -> None:
+@pytest.mark.parametrize("name", ["a rectangle", "pairs, a rectangle", "pairs, unequal, one empty, pads behind"])
+@pytest.mark.parametrize("unread", [None, 0])
+def test_a_slope_that_nobody_asks_for_is_left_alone(unread: int | None, name: str) -> None:
     case = CASES[name]
-    close(case.run(compiled_change, asked=False), case.expected(asked=False), case)
+    found = case.run(compiled_change, unread=unread, asked=False)
+    close(found, case.expected(unread=unread, asked=False), case)
 
 
 @pytest.mark.parametrize(("rank", "dtype"), [(3, torch.float32), (34, torch.bfloat16)])
@@ -194,3 +207,35 @@ def test_code_from_the_cache_and_code_of_the_process_are_not_taken_for_each_othe
     for names in (("bfloat16",), ("rank 16", "bfloat16")):
         subprocess.run([sys.executable, "-c", _CHANGED, *names], env=env, check=True)
     assert len(list(tmp_path.rglob("*.nbc"))) == 6
+
+
+def _aimed(given: Any) -> None:
+    members = number_at(given, COUNT)
+    ahead = nothing_ahead(members + 1)
+    aim(given, ahead, 2, 7, number_at(given, place_of(members)) != 0)
+    found = tensor_at(given, place_of(members) + 1, (len(ahead),), np.int64)
+    found[:] = ahead
+    ended(given)
+
+
+@pytest.mark.parametrize("unread", [None, 0, 1])
+@pytest.mark.parametrize("asked", [True, False])
+def test_the_factors_that_come_next_are_those_that_the_pass_will_read(
+    asked: bool, unread: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case, told = Case((5, 9, 2)), []
+    case.rows = torch.randn(3, case.rows.shape[1] + 5)[:, :-5]
+    passes = compiled_change._PASSES[torch.float32]
+    spied = dataclasses.replace(passes, slope=lambda *given: told.append(given))
+    monkeypatch.setitem(compiled_change._PASSES, torch.float32, spied)
+    dys = [None if j == unread else dy for j, dy in enumerate(case.dy)]
+    compiled_change.add_slope(case.dx if asked else None, dys, case.rows, case.factors, case.layout)
+    slots = [slot for j, slot in enumerate(case.factors.slots_b) if j != unread]
+    slots += [case.factors.slot_a] if asked else []
+    pieces = [slot.view(case.rows)[2] for slot in slots]
+    expected = [number for piece in pieces for number in (piece.data_ptr(), piece.data_ptr() + 4 * piece.numel())]
+    for comes in (True, False):
+        found = torch.zeros(9, dtype=torch.int64)
+        Pass(_aimed)(*told[0], int(comes), found.data_ptr())
+        assert found[:3].tolist() == [7 * 16, len(pieces) if comes else 0, 0]
+        assert not comes or found[3 : 3 + len(expected)].tolist() == expected

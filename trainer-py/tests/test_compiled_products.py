@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import platform
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
 from bora_trainer import compiled_products
-from bora_trainer.compiled_products import PAIR_STRIPS, STRIPS, add_pairs, add_product, look_ahead, nothing_ahead, turn
+from bora_trainer.compiled_products import (
+    PAIR_STRIPS,
+    STRIPS,
+    add_pairs,
+    add_product,
+    look_ahead,
+    look_anew,
+    nothing_ahead,
+    turn,
+)
 
 NOTHING = nothing_ahead(0)
 DRAW = np.random.default_rng(0)
@@ -102,19 +114,32 @@ def test_pairs_have_the_same_bits_where_the_processor_cannot_and_however_they_ar
     assert (whole == cut).all() and (whole == elsewhere).all()
 
 
-def test_what_comes_next_is_fetched_piece_by_piece_and_never_touched() -> None:
-    """At the pace of `tokens` products of its own size, whole. Nothing is at these addresses."""
-    c, a, b, tokens, size = drawn(64, 128), drawn(64, 128), drawn(128, 128), 64, 128 * 128 * 4
-    expected, ahead = c.copy(), nothing_ahead(2)
-    add_product(expected, a, b, NOTHING)
-    ahead[0] = tokens
-    look_ahead(ahead, 1 << 40, size // 2)
-    look_ahead(ahead, 1 << 41, size // 2)
-    for half in (slice(0, 32), slice(32, 64)):
-        assert ahead[1] > 0
-        add_product(c[half], a[half], b, ahead)
-    assert (c == expected).all() and ahead[1] == 0
-    assert (ahead[[2, 4]] - ahead[[3, 5]]).tolist() == [0, 0] and ahead[3] - (1 << 40) == size // 2
+@pytest.mark.parametrize("columns", [4, 16, 100, 128])
+@pytest.mark.parametrize(("multiply", "of_line"), [(add_product, 1), (add_pairs, 2)])
+def test_what_comes_next_is_fetched_at_the_pace_of_the_products(multiply: Any, of_line: int, columns: int) -> None:
+    """64 tokens with a factor of 96 by `columns` while they are multiplied with one; nothing is at the addresses."""
+    c, ahead = drawn(64, columns), nothing_ahead(2)
+    a, b = np.zeros((64, 96 // of_line), np.uint32), np.zeros((96 // of_line, columns), np.uint32)
+    a, b = (each.view(np.float32) if of_line == 1 else each for each in (a, b))
+    expected, size = c.copy(), 96 * columns * 4
+    look_anew(ahead, 64)
+    first = size // 3
+    look_ahead(ahead, 1 << 41, size - first)
+    look_ahead(ahead, 1 << 40, first)
+    for done in range(16, 80, 16):
+        multiply(c[:16], a[:16], b, ahead)
+        fetched = sum(ahead[[3, 5]] - [1 << 41, 1 << 40])
+        assert abs(fetched - size * done / 64) <= 4 * 64
+    assert (c == expected).all()
+    multiply(c[:16], a[:16], b, ahead)
+    assert ahead[1] == 0 and all(ahead[[3, 5]] - ahead[[4, 6]] >= 0) and all(ahead[[3, 5]] - ahead[[4, 6]] < 64)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="what a processor is told is read for x86 alone")
+def test_the_processor_is_told() -> None:
+    add_product(drawn(4, 4), drawn(4, 4), drawn(4, 4), NOTHING)
+    (told,) = compiled_products._fetch.inspect_asm().values()
+    assert "prefetcht1" in told
 
 
 @pytest.mark.parametrize("rows", [0, 1, 4, 7, 8, 13, 24])

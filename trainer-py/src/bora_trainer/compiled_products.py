@@ -37,9 +37,6 @@ WITH_TILES = "+amx-bf16" in _KNOWN  # of the processor's own, which torch's prod
 _WIDEST = 64 if "+avx512f" in _KNOWN else 16
 _VECTOR = 16  # numbers that are named together at most
 _LINE = 64  # bytes, of a cache
-# What comes next has factors of the same sizes, each number of which is multiplied once a token: for so many
-# multiplications, a term of a tile, a token would have these lines of them.
-_LINES_A_TERM = 4 * _WIDEST * _FLOAT // _LINE
 
 
 def _intrinsic(arguments: int, body: Callable[[ir.IRBuilder, Sequence[Any]], None]) -> Any:
@@ -195,52 +192,65 @@ _fetch_line = _prefetch()
 
 @compiled
 def nothing_ahead(most):
-    """Of up to `most` pieces of memory, int64: for how many tokens the products are, how many pieces there are, and of
-    each the next byte and the end. Pieces come in turn, the last first.
+    """Room for `most` pieces of memory, int64: multiplications for each line of them, how many pieces there are,
+    multiplications not yet paid with a line, and of each piece the next byte and the end. They come in turn, the last
+    first.
     """
-    ahead = np.zeros(2 + 2 * most, np.int64)
-    ahead[0] = 1
+    ahead = np.zeros(3 + 2 * most, np.int64)
+    look_anew(ahead, 1)
     return ahead
+
+
+@compiled
+def look_anew(ahead, tokens):
+    """No pieces. Those to come are factors like those of the products, which multiply each number once a token."""
+    ahead[0], ahead[1], ahead[2] = max(1, tokens) * (_LINE // _FLOAT), 0, 0
 
 
 @compiled
 def look_ahead(ahead, address, size):
     """One piece more, of `size` bytes."""
     ahead[1] += 1
-    place = 2 * ahead[1]
+    place = 1 + 2 * ahead[1]
     ahead[place], ahead[place + 1] = address, address + size
 
 
 @compiled
-def _fetch(ahead, lines):
-    pieces = ahead[1]
-    if pieces == 0:
+def _fetch(ahead, multiplied):
+    """Asks for as much as so many multiplications are worth."""
+    if ahead[1] == 0:
         return
-    at = ahead[2 * pieces]
+    place = 1 + 2 * ahead[1]
+    at, end = ahead[place], ahead[place + 1]
+    owed = ahead[2] + multiplied
+    lines = min(owed // ahead[0], (end - at + _LINE - 1) // _LINE)
     for line in range(lines):
         _fetch_line((at + line * _LINE,))
-    ahead[2 * pieces] = at + lines * _LINE
-    if ahead[2 * pieces] >= ahead[2 * pieces + 1]:
-        ahead[1] = pieces - 1
+    ahead[place], ahead[2] = at + lines * _LINE, owed - lines * ahead[0]
+    if ahead[place] >= end:
+        ahead[1] -= 1
 
 
 def _strip(lanes: int, *, pairs: bool) -> Any:
     """All rows of `lanes` columns of C."""
     tall = 4 if lanes == _WIDEST else 8
     many, four, one = (_tile(rows, lanes, pairs=pairs) for rows in (tall, 4, 1))
+    of_row = lanes * (2 if pairs else 1)  # multiplications of a term
 
-    def strip(c, a, b, rows, terms, ahead, lines):
+    def strip(c, a, b, rows, terms, ahead):
         (c_at, c_row), (a_at, a_row, a_term), (b_at, b_row) = c, a, b
         row = 0
         while row + tall <= rows:
             many((c_at + row * c_row, a_at + row * a_row, b_at, c_row, a_row, b_row, a_term, terms))
-            _fetch(ahead, lines)
+            _fetch(ahead, tall * of_row * terms)
             row += tall
         if row + 4 <= rows:
             four((c_at + row * c_row, a_at + row * a_row, b_at, c_row, a_row, b_row, a_term, terms))
+            _fetch(ahead, 4 * of_row * terms)
             row += 4
         while row < rows:
             one((c_at + row * c_row, a_at + row * a_row, b_at, c_row, a_row, b_row, a_term, terms))
+            _fetch(ahead, of_row * terms)
             row += 1
 
     # Code from the cache and code of this process are linked by name: one name for two strips, and one would be taken
@@ -255,22 +265,21 @@ def _product(*, pairs: bool) -> tuple[Any, dict[int, Any]]:
     widest, sixteen, eight, four, one = (strips[lanes] for lanes in (_WIDEST, 16, 8, 4, 1))
 
     def all_columns(c, a, b, rows, columns, terms, ahead):
-        lines = terms * (2 if pairs else 1) * _LINES_A_TERM // ahead[0]
         (c_at, c_row), (b_at, b_row), done = c, b, 0
         while done + _WIDEST <= columns:
-            widest((c_at + done * _FLOAT, c_row), a, (b_at + done * _FLOAT, b_row), rows, terms, ahead, lines)
+            widest((c_at + done * _FLOAT, c_row), a, (b_at + done * _FLOAT, b_row), rows, terms, ahead)
             done += _WIDEST
         while done + 16 <= columns:
-            sixteen((c_at + done * _FLOAT, c_row), a, (b_at + done * _FLOAT, b_row), rows, terms, ahead, lines)
+            sixteen((c_at + done * _FLOAT, c_row), a, (b_at + done * _FLOAT, b_row), rows, terms, ahead)
             done += 16
         while done + 8 <= columns:
-            eight((c_at + done * _FLOAT, c_row), a, (b_at + done * _FLOAT, b_row), rows, terms, ahead, lines)
+            eight((c_at + done * _FLOAT, c_row), a, (b_at + done * _FLOAT, b_row), rows, terms, ahead)
             done += 8
         while done + 4 <= columns:
-            four((c_at + done * _FLOAT, c_row), a, (b_at + done * _FLOAT, b_row), rows, terms, ahead, lines)
+            four((c_at + done * _FLOAT, c_row), a, (b_at + done * _FLOAT, b_row), rows, terms, ahead)
             done += 4
         while done < columns:
-            one((c_at + done * _FLOAT, c_row), a, (b_at + done * _FLOAT, b_row), rows, terms, ahead, lines)
+            one((c_at + done * _FLOAT, c_row), a, (b_at + done * _FLOAT, b_row), rows, terms, ahead)
             done += 1
 
     all_columns.__qualname__ = f"all_columns_of_{'pairs' if pairs else 'numbers'}"

@@ -23,6 +23,7 @@ from torch import Tensor
 from bora_trainer.adapters import compiled_pairs
 from bora_trainer.adapters.compiled_units import (
     BETWEEN,
+    BLOCKS,
     FLOAT,
     SCALE,
     SLOPE_BETWEEN,
@@ -52,7 +53,7 @@ from bora_trainer.row_layout import RowLayout
 # leave the cache, above _MOST_WIDE_RANK beside bfloat16 the time goes to products, and pairs take half of it.
 _MOST_RANK = 256
 _MOST_WIDE_RANK = 32
-_LEAST_TOKENS = 8  # of a block, where a row is shared out; columns of a gradient are cut into as many blocks
+_LEAST_TOKENS = 8  # of a block of the longest row; other rows, and columns of gradients, are cut into as many
 _PRODUCTS_A_NUMBER = 8  # that take as long as one number of an element-wise pass
 
 
@@ -168,8 +169,7 @@ def _forward(given, start, stop, stored):
         n, block, after = units_of(given, start, stop)
         start += after - block
         begin, end = tokens_of(given, n, block, after)
-        if start < stop:
-            aim(given, ahead, n + 1, end - begin)
+        aim(given, ahead, n + 1, end - begin, start < stop)
         if begin == end:
             continue
         turn(factor_of(given, A, n, (ranks, inputs)), a_IS)
@@ -205,8 +205,7 @@ def _slope(given, start, stop, stored):
         n, block, after = units_of(given, start, stop)
         start += after - block
         begin, end = tokens_of(given, n, block, after)
-        if start < stop:
-            aim(given, ahead, n + 1, end - begin)
+        aim(given, ahead, n + 1, end - begin, start < stop)
         for t in range(begin, end, TILE):
             count = min(TILE, end - t)
             s_TS[:] = 0
@@ -240,8 +239,7 @@ def _gradients(given, start, stop, stored, size):
         n, block, after = units_of(given, start, stop)
         start += after - block
         begin, many = row_of(given, n)
-        if start < stop:
-            aim(given, ahead, n + 1, many)
+        aim(given, ahead, n + 1, many * (after - block) // number_at(given, BLOCKS), start < stop)
         for t in range(begin, begin + many, TILE):
             end = min(t + TILE, begin + many)
             column, columns = columns_of(given, block, after, inputs)

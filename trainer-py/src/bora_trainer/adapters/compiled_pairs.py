@@ -17,6 +17,7 @@ import numpy as np
 
 from bora_trainer.adapters.compiled_units import (
     BETWEEN,
+    BLOCKS,
     SCALE,
     SLOPE_BETWEEN,
     TILE,
@@ -95,8 +96,7 @@ def _forward(given, start, stop):
         n, block, after = units_of(given, start, stop)
         start += after - block
         begin, end = tokens_of(given, n, block, after)
-        if start < stop:
-            aim(given, ahead, n + 1, end - begin)
+        aim(given, ahead, n + 1, end - begin, start < stop)
         if begin == end:
             continue
         _pack(factor_of(given, A, n, (ranks, inputs)), a_Si)
@@ -132,8 +132,7 @@ def _slope(given, start, stop):
         n, block, after = units_of(given, start, stop)
         start += after - block
         begin, end = tokens_of(given, n, block, after)
-        if start < stop:
-            aim(given, ahead, n + 1, end - begin)
+        aim(given, ahead, n + 1, end - begin, start < stop)
         if begin == end:
             continue
         if asked:
@@ -170,8 +169,7 @@ def _gradients(given, start, stop):
         n, block, after = units_of(given, start, stop)
         start += after - block
         begin, many = row_of(given, n)
-        if start < stop:
-            aim(given, ahead, n + 1, many)
+        aim(given, ahead, n + 1, many * (after - block) // number_at(given, BLOCKS), start < stop)
         for t in range(begin, begin + many, 2 * _PAIRS):
             end = min(t + 2 * _PAIRS, begin + many)
             pairs = (end - t + 1) // 2

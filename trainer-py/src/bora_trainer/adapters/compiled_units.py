@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bora_trainer.compiled_passes import Pass, compiled, number_at, rounded, tensor_of, wide
-from bora_trainer.compiled_products import look_ahead
+from bora_trainer.compiled_products import look_ahead, look_anew
 
 TILE = 32  # tokens
 FLOAT = 4  # bytes
@@ -69,10 +69,14 @@ def widest_of(given):
 
 
 @compiled
-def aim(given, ahead, n, tokens):
-    """Row n comes next: its factors are fetched while the products for these tokens are computed."""
+def aim(given, ahead, n, tokens, comes):
+    """Row n comes next, or none: what a pass reads or adds to of it, A, then B of the last member and of those before,
+    is fetched while the products for so many tokens are computed.
+    """
+    look_anew(ahead, tokens)
+    if not comes:
+        return
     row, rank = n * number_at(given, ROW_BYTES), number_at(given, RANK)
-    ahead[0], ahead[1] = max(1, tokens), 0
     for j in range(number_at(given, COUNT)):
         if number_at(given, place_of(j) + 2) != 0:
             size = number_at(given, place_of(j)) * rank * FLOAT
