@@ -138,7 +138,7 @@ def test_what_comes_next_is_fetched_at_the_pace_of_the_products(multiply: Any, o
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="what a processor is told is read for x86 alone")
 def test_the_processor_is_told() -> None:
     add_product(drawn(4, 4), drawn(4, 4), drawn(4, 4), NOTHING)
-    (told,) = compiled_products._fetch.inspect_asm().values()
+    (told,) = compiled_products._fetch.inspect_asm().values()  # pyright: ignore[reportFunctionMemberAccess]
     assert "prefetcht1" in told
 
 
