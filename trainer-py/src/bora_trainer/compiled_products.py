@@ -173,16 +173,8 @@ def _prefetch() -> Any:
     """Asks for the cache line at an address, which need not be there, for the second-level cache."""
 
     def body(builder: ir.IRBuilder, given: Sequence[Any]) -> None:
-        read, near, data = (ir.Constant(_I32, number) for number in (0, 2, 1))
-        _call(
-            builder,
-            "llvm.prefetch.p0i8",
-            _place(builder, given[0], ir.IntType(8)),
-            read,
-            near,
-            data,
-            returns=ir.VoidType(),
-        )
+        how = [ir.Constant(_I32, number) for number in (0, 2, 1)]  # to be read, second level, data
+        _call(builder, "llvm.prefetch.p0i8", _place(builder, given[0], ir.IntType(8)), *how, returns=ir.VoidType())
 
     return _intrinsic(1, body)
 

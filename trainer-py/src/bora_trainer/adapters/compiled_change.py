@@ -23,7 +23,6 @@ from torch import Tensor
 from bora_trainer.adapters import compiled_pairs
 from bora_trainer.adapters.compiled_units import (
     BETWEEN,
-    BLOCKS,
     FLOAT,
     SCALE,
     SLOPE_BETWEEN,
@@ -31,16 +30,14 @@ from bora_trainer.adapters.compiled_units import (
     A,
     ChangePasses,
     X,
-    aim,
     columns_of,
     factor_of,
     keep,
     keep_scaled,
+    next_tokens,
+    next_units,
     place_of,
-    row_of,
     sizes_of,
-    tokens_of,
-    units_of,
     widen,
     widest_of,
 )
@@ -166,10 +163,7 @@ def _forward(given, start, stop, stored):
     b_SO = np.empty((ranks, widest), np.float32)
     ahead = nothing_ahead(members + 1)
     while start < stop:
-        n, block, after = units_of(given, start, stop)
-        start += after - block
-        begin, end = tokens_of(given, n, block, after)
-        aim(given, ahead, n + 1, end - begin, start < stop)
+        n, begin, end, start = next_tokens(given, ahead, start, stop)
         if begin == end:
             continue
         turn(factor_of(given, A, n, (ranks, inputs)), a_IS)
@@ -202,10 +196,7 @@ def _slope(given, start, stop, stored):
     dy_TO = np.empty((TILE, widest_of(given)), np.float32)
     ahead = nothing_ahead(members + 1)
     while start < stop:
-        n, block, after = units_of(given, start, stop)
-        start += after - block
-        begin, end = tokens_of(given, n, block, after)
-        aim(given, ahead, n + 1, end - begin, start < stop)
+        n, begin, end, start = next_tokens(given, ahead, start, stop)
         for t in range(begin, end, TILE):
             count = min(TILE, end - t)
             s_TS[:] = 0
@@ -236,10 +227,7 @@ def _gradients(given, start, stop, stored, size):
     x_TC = np.empty((TILE, max(inputs, widest_of(given))), np.float32)
     ahead = nothing_ahead(members + 1)
     while start < stop:
-        n, block, after = units_of(given, start, stop)
-        start += after - block
-        begin, many = row_of(given, n)
-        aim(given, ahead, n + 1, many * (after - block) // number_at(given, BLOCKS), start < stop)
+        n, block, after, begin, many, start = next_units(given, ahead, start, stop)
         for t in range(begin, begin + many, TILE):
             end = min(t + TILE, begin + many)
             column, columns = columns_of(given, block, after, inputs)

@@ -17,22 +17,19 @@ import numpy as np
 
 from bora_trainer.adapters.compiled_units import (
     BETWEEN,
-    BLOCKS,
     SCALE,
     SLOPE_BETWEEN,
     TILE,
     A,
     ChangePasses,
     X,
-    aim,
     columns_of,
     factor_of,
     keep,
+    next_tokens,
+    next_units,
     place_of,
-    row_of,
     sizes_of,
-    tokens_of,
-    units_of,
     widen,
     widest_of,
 )
@@ -93,10 +90,7 @@ def _forward(given, start, stop):
     b_Or, b_sO = np.empty((widest, half), np.uint32), np.empty((ranks // 2, widest), np.uint32)
     ahead = nothing_ahead(members + 1)
     while start < stop:
-        n, block, after = units_of(given, start, stop)
-        start += after - block
-        begin, end = tokens_of(given, n, block, after)
-        aim(given, ahead, n + 1, end - begin, start < stop)
+        n, begin, end, start = next_tokens(given, ahead, start, stop)
         if begin == end:
             continue
         _pack(factor_of(given, A, n, (ranks, inputs)), a_Si)
@@ -129,10 +123,7 @@ def _slope(given, start, stop):
     a_sI, b_oR = np.empty((ranks // 2, inputs), np.uint32), np.empty((members, widest // 2, rank), np.uint32)
     ahead = nothing_ahead(members + 1)
     while start < stop:
-        n, block, after = units_of(given, start, stop)
-        start += after - block
-        begin, end = tokens_of(given, n, block, after)
-        aim(given, ahead, n + 1, end - begin, start < stop)
+        n, begin, end, start = next_tokens(given, ahead, start, stop)
         if begin == end:
             continue
         if asked:
@@ -166,10 +157,7 @@ def _gradients(given, start, stop):
     x_pC = np.empty((_PAIRS, most), np.uint32)
     ahead = nothing_ahead(members + 1)
     while start < stop:
-        n, block, after = units_of(given, start, stop)
-        start += after - block
-        begin, many = row_of(given, n)
-        aim(given, ahead, n + 1, many * (after - block) // number_at(given, BLOCKS), start < stop)
+        n, block, after, begin, many, start = next_units(given, ahead, start, stop)
         for t in range(begin, begin + many, 2 * _PAIRS):
             end = min(t + 2 * _PAIRS, begin + many)
             pairs = (end - t + 1) // 2

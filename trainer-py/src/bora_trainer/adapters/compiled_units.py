@@ -112,21 +112,25 @@ def keep_scaled(s_TS, count, scale, between, first):
 
 
 @compiled
-def units_of(given, unit, stop):
-    """The row of a unit, and that unit and those behind it in the row and before `stop`: from the second up to the
-    third, counted from the row's first.
+def next_units(given, ahead, unit, stop):
+    """A unit and those behind it in its row and before `stop`: the row, their blocks from the second up to the third,
+    the row's first token and how many it has, and the unit that follows, whose row is what is needed next.
     """
     blocks = number_at(given, BLOCKS)
     n, block = unit // blocks, unit % blocks
-    return n, block, min(blocks, block + stop - unit)
+    after = min(blocks, block + stop - unit)
+    first, many = row_of(given, n)
+    following = unit + after - block
+    aim(given, ahead, n + 1, many * (after - block) // blocks, following < stop)
+    return n, block, after, first, many, following
 
 
 @compiled
-def tokens_of(given, n, block, after):
-    """The tokens of row n in its blocks from the second up to the third: from the first up to the second."""
+def next_tokens(given, ahead, unit, stop):
+    """As `next_units`: the row, the units' tokens from the second up to the third, and the unit that follows."""
     blocks = number_at(given, BLOCKS)
-    first, count = row_of(given, n)
-    return first + count * block // blocks, first + count * after // blocks
+    n, block, after, first, many, following = next_units(given, ahead, unit, stop)
+    return n, first + many * block // blocks, first + many * after // blocks, following
 
 
 @compiled
